@@ -1,0 +1,1 @@
+"""The tasks: parse, call, show, exit code. `namespace` is what both `inv` and `fab` list."""

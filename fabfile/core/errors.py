@@ -1,13 +1,13 @@
 """One error tree. `cli` turns each into one line, a hint and an exit code; nothing else prints.
 
-    NexusError                what the operator can act on: a message (what, where) and a hint (what next)
-    ├── InputError            bad input, found before anything was touched; may hold many faults
-    ├── HostError             one host said no or could not be reached; bears the host's name
-    │   └── HostKeyError      its key is unknown or changed; bears the fingerprint
-    ├── Busy                  another deploy or drill holds the cluster
-    ├── Refused               what was asked would do harm (foreign primary, foreign cluster, …)
-    ├── ArtifactError         a binary could not be had, or is not what its pin says
-    └── ApplyError            a host did not reach its desired state; bears the log's last lines
+NexusError                what the operator can act on: a message (what, where) and a hint (what next)
+├── InputError            bad input, found before anything was touched; may hold many faults
+├── HostError             one host said no or could not be reached; bears the host's name
+│   └── HostKeyError      its key is unknown or changed; bears the fingerprint
+├── Busy                  another deploy or drill holds the cluster
+├── Refused               what was asked would do harm (foreign primary, foreign cluster, …)
+├── ArtifactError         a binary could not be had, or is not what its pin says
+└── ApplyError            a host did not reach its desired state; bears the log's last lines
 """
 
 from __future__ import annotations

@@ -1,0 +1,121 @@
+"""What every task shares: one door for the inventory, one way to fail, one voice.
+
+Data goes to stdout, talk to stderr. Exit codes: 0 well, 1 an error or something is wrong, 2 changes (`plan`).
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from ..core.errors import ApplyError, NexusError, Refused
+from ..core.model import Cluster, Host
+
+HELP: Mapping[str, str] = {
+    "hosts": "which hosts: all, roles, names, globs, comma lists, !name (default: all)",
+    "inventory": "the inventory file (default: $NEXUS_HOSTS, else hosts.yml here or above)",
+    "json": "print JSON instead of a table",
+    "yes": "do not ask",
+    "debug": "show the traceback of an error",
+}
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def say(words: str) -> None:
+    """Talk to the operator, never mixed with data."""
+    print(words, file=sys.stderr, flush=True)
+
+
+def command(**words: Any) -> Callable[[F], F]:
+    """A task whose errors become one line, a hint and exit code 1. `words` go to invoke's @task; `help` is merged."""
+    extra = words.pop("help", {})
+
+    def wrap(function: F) -> F:
+        @functools.wraps(function)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return function(*args, **kwargs)
+            except NexusError as error:
+                complain(error)
+                if kwargs.get("debug"):
+                    raise
+                raise Exit(code=1) from None
+            except KeyboardInterrupt:
+                say("interrupted: every host is as it was or as it should be; the same command goes on from here")
+                raise Exit(code=130) from None
+
+        names = function.__code__.co_varnames[: function.__code__.co_argcount]
+        help_ = {k: v for k, v in {**HELP, **extra}.items() if k in names}
+        return task(help=help_, **words)(guarded)  # type: ignore[no-any-return]
+
+    return wrap
+
+
+def complain(error: NexusError) -> None:
+    """The error, the failing unit's own words where there are any, and the way out."""
+    for line in error.message.splitlines():
+        say(f"error: {line}")
+    if isinstance(error, ApplyError) and error.log:
+        for line in error.log.splitlines():
+            say(f"  | {line}")
+    if error.hint:
+        say(f"hint: {error.hint}")
+
+
+def inventory(path: str | None) -> Cluster:
+    """The checked cluster; warnings are said."""
+    from ..edge.inventory import load
+
+    cluster, warnings = load(path, os.environ, Path.cwd())
+    for warning in warnings:
+        say(f"warning: {warning}")
+    return cluster
+
+
+def chosen(cluster: Cluster, hosts: str) -> tuple[Host, ...]:
+    from ..core.select import select
+
+    return select(cluster, hosts)
+
+
+def print_json(value: object) -> None:
+    print(json.dumps(value, indent=2, default=str))
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Refused unless the operator says yes; without a terminal to ask on, --yes is needed."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Refused("nobody is there to say yes", "add --yes to go on without asking")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Refused("not confirmed; nothing was changed")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A plain table on stdout: readable without colour, in 80 columns too."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for row in rows:
+        made.add_row(*(Text(cell, style=_tone(cell)) for cell in row))
+    Console(soft_wrap=False).print(made)
+
+
+def _tone(cell: str) -> str:
+    word = cell.split(" ")[0]
+    if word in ("ok", "alive", "active", "yes", "running"):
+        return "green"
+    return "red" if word in ("no", "FAIL", "failed", "dead", "unreachable", "down", "inactive") else ""

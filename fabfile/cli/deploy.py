@@ -1,0 +1,160 @@
+"""detect, plan, deploy, rollback, unlock: the flow, as commands."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from ..core.facts import Facts
+from ..core.model import Cluster, Host
+from .base import chosen, command, complain, confirm, inventory, print_json, say, table
+
+
+@command()
+def detect(c: Context, hosts: str = "all", inventory_: str = "", json: bool = False, debug: bool = False) -> None:
+    """Show what each host is: architecture, OS, memory, disk, Python, clock. Changes nothing."""
+    import time
+
+    from ..edge.fleet import Fleet
+
+    cluster = inventory(inventory_)
+    with Fleet(cluster, chosen(cluster, hosts)) as fleet:
+        facts, faults = fleet.probe()
+        now = time.time()
+    if json:
+        print_json({"hosts": [_fact_json(cluster.host(n), f, now) for n, f in facts.items()]
+                    + [{"name": f.host, "reachable": False, "error": f.message, "hint": f.hint} for f in faults]})  # fmt: skip
+    elif facts:
+        table(["host", "arch", "os", "address", "cpu", "memory", "disk free", "python", "systemd", "clock"],
+              [_fact_row(n, f, now) for n, f in facts.items()])  # fmt: skip
+    for fault in faults:
+        complain(fault)
+    unsupported = [n for n, f in facts.items() if f.arch is None]
+    for name in unsupported:
+        say(f"error: {name}: its architecture {facts[name].machine} is not supported (amd64, arm64, armv7 are)")
+    if faults or unsupported:
+        raise Exit(code=1)
+
+
+def _fact_json(host: Host, fact: Facts, now: float) -> dict[str, object]:
+    return {
+        "name": host.name, "roles": host.roles, "reachable": True, "arch": fact.arch, "machine": fact.machine,
+        "os": fact.os_name, "addresses": [ip for _, ip in fact.addresses], "address": host.address or fact.address(),
+        "cpus": fact.cpus, "memory_mb": fact.memory_kb // 1024, "disk_free_mb": fact.disk_kb // 1024,
+        "python": ".".join(map(str, fact.python)), "systemd": fact.systemd,
+        "clock_offset_s": round(fact.now - now, 1), "root": True,
+    }  # fmt: skip
+
+
+def _fact_row(name: str, fact: Facts, now: float) -> list[str]:
+    return [
+        name, fact.arch or f"{fact.machine}?", f"{fact.os_id} {fact.os_version}", fact.address() or "-", str(fact.cpus),
+        f"{fact.memory_kb / 1048576:.1f} G", f"{fact.disk_kb / 1048576:.0f} G",
+        ".".join(map(str, fact.python[:2])) or "none", str(fact.systemd or "none"), f"{fact.now - now:+.1f} s",
+    ]  # fmt: skip
+
+
+@command()
+def plan(
+    c: Context, hosts: str = "all", inventory_: str = "", json: bool = False, adopt: bool = False, debug: bool = False
+) -> None:
+    """Show what deploy would change, as diffs. Exit code 0: nothing, 2: changes, 1: error."""
+    from ..edge.fleet import Fleet
+    from ..edge.flow import draft, observe
+    from .screen import plan_json, show_plan
+
+    cluster = inventory(inventory_)
+    selected = chosen(cluster, hosts)
+    with Fleet(cluster) as fleet:
+        made = draft(cluster, selected, *observe(fleet, selected), say, adopt)
+    if json:
+        print_json(plan_json(cluster, made.plans))
+    else:
+        show_plan(cluster, made.plans, made.where)
+    if made.changes:
+        raise Exit(code=2)
+
+
+@command(help={"adopt": "take over a running cluster of this name whose state folder was lost"})
+def deploy(
+    c: Context, hosts: str = "all", inventory_: str = "", yes: bool = False, adopt: bool = False, debug: bool = False
+) -> None:
+    """Bring the hosts to what hosts.yml says: shows the plan, asks, applies it in safe waves, verifies."""
+    cluster = inventory(inventory_)
+    selected = chosen(cluster, hosts)
+    run_deploy(cluster, selected, yes=yes, adopt=adopt, what=f"deploy --hosts {hosts}")
+
+
+def run_deploy(cluster: Cluster, selected: tuple[Host, ...], *, yes: bool, adopt: bool = False, what: str) -> None:
+    """The deploy as other commands use it, too (add-worker, demo)."""
+    from ..edge.fleet import Fleet
+    from ..edge.flow import draft, observe, refuse_if_busy
+    from ..edge.rollout import refuse_foreign_primary, roll_out
+    from .screen import Progress, show_plan
+
+    progress = Progress()
+    with Fleet(cluster) as fleet:
+        facts, faults = observe(fleet, selected)
+        refuse_if_busy(cluster, facts)
+        made = draft(cluster, selected, facts, faults, say, adopt)
+        for fault in faults:
+            say(f"warning: {fault.message} (not selected, left alone)")
+        changing = [n for n, p in made.plans.items() if not p.empty]
+        if not changing:
+            say(f"nothing changed: {len(selected)} hosts are as {cluster.source.name} says ({progress.seconds:.1f} s)")
+            return
+        refuse_foreign_primary(fleet, made)
+        show_plan(cluster, made.plans, made.where, diffs=not yes)
+        confirm(f"Change {', '.join(changing)} of cluster {cluster.name}?", yes)
+        roll_out(fleet, made, what, progress)
+    say(f"deployed: {len(changing)} of {len(selected)} hosts changed, verified ({progress.seconds:.1f} s)")
+
+
+@command()
+def rollback(c: Context, hosts: str = "all", inventory_: str = "", yes: bool = False, debug: bool = False) -> None:
+    """Put back the generation before, on the hosts that have one."""
+    from ..edge.fleet import Fleet
+    from ..edge.flow import observe, refuse_if_busy, rollback_draft
+    from ..edge.rollout import roll_out
+    from .screen import Progress, show_plan
+
+    cluster = inventory(inventory_)
+    selected = chosen(cluster, hosts)
+    progress = Progress()
+    with Fleet(cluster) as fleet:
+        facts, faults = observe(fleet, selected, previous=True)
+        refuse_if_busy(cluster, facts)
+        made = rollback_draft(cluster, selected, facts, faults)
+        for host in selected:
+            if host.name not in made.plans:
+                say(f"{host.name}: has no generation before this one")
+        show_plan(cluster, made.plans, made.where)
+        if not made.changes:
+            say("nothing to roll back")
+            return
+        confirm(f"Put back the generation before on {', '.join(made.plans)}?", yes)
+        roll_out(fleet, made, f"rollback --hosts {hosts}", progress)
+    say(f"rolled back: {', '.join(made.plans)} ({progress.seconds:.1f} s); the next deploy would undo this")
+
+
+@command()
+def unlock(c: Context, inventory_: str = "", yes: bool = False, debug: bool = False) -> None:
+    """Take away the lock that a dead deploy or drill has left. Names its holder and asks."""
+    from ..edge.fleet import Fleet
+    from ..edge.lock import busy, release
+
+    cluster = inventory(inventory_)
+    with Fleet(cluster, cluster.having("manager")) as fleet:
+        facts, faults = fleet.probe()
+        for fault in faults:
+            complain(fault)
+        locks = {fact.lock.id: fact.lock for fact in facts.values() if fact.lock}
+        if not locks:
+            say("no lock stands")
+            return
+        for lock in locks.values():
+            say(busy(lock).message)
+        confirm("Take this lock away? A deploy that still runs would go on.", yes)
+        for id_ in locks:
+            release(fleet.of([cluster.host(n) for n in facts]), id_)
+    say("the lock is gone")

@@ -1,0 +1,95 @@
+"""trust and add-worker: how a host comes in."""
+
+from __future__ import annotations
+
+import re
+
+from invoke.context import Context
+
+from ..core.errors import InputError, Refused
+from ..core.model import Cluster, Host
+from .base import chosen, command, confirm, inventory, say
+
+
+@command(help={"replace": "drop the pinned key, when the host was reinstalled",
+               "fingerprint": "pin only the key with this fingerprint (SHA256:…)"})  # fmt: skip
+def trust(
+    c: Context, hosts: str = "all", inventory_: str = "", replace: bool = False, fingerprint: str = "",
+    yes: bool = False, debug: bool = False,
+) -> None:  # fmt: skip
+    """Show the hosts' SSH key fingerprints and pin them in known_hosts when confirmed."""
+    cluster = inventory(inventory_)
+    for host in chosen(cluster, hosts):
+        pin(cluster, host, fingerprint=fingerprint, yes=yes, replace=replace)
+
+
+def pin(cluster: Cluster, host: Host, *, fingerprint: str, yes: bool, replace: bool = False) -> None:
+    """Pins the key that the host offers. Refused when it is not the expected one, or a changed one without replace."""
+    from ..edge import trust as keys
+
+    name, key = keys.offered_key(cluster, host)
+    file = keys.pin_file(cluster, host)
+    offered = keys.fingerprint(key)
+    known = keys.pinned(file, name)
+    if fingerprint and fingerprint != offered:
+        raise Refused(
+            f"{host.name}: {name} offers {offered}, not {fingerprint}", "is this the right host? nothing was pinned"
+        )
+    if offered in known:
+        say(f"{host.name}: {offered} is pinned already")
+        return
+    if known and not replace:
+        raise Refused(f"{host.name}: {name} offers {offered}, but {' and '.join(known)} is pinned",
+                      f"was it reinstalled? then: inv trust --hosts {host.name} --replace")  # fmt: skip
+    say(f"{host.name}: {name} offers {key.get_name()} {offered}")
+    if yes and not fingerprint:
+        raise Refused("--yes cannot vouch for a host key", f"give the one you expect: --fingerprint {offered}")
+    confirm(f"Is this the fingerprint that the console of {host.name} shows?", yes)
+    keys.pin_key(file, name, key, replace)
+    say(f"{host.name}: pinned in {file}")
+
+
+@command(
+    name="add-worker", positional=["address"],
+    help={"address": "where SSH reaches it: address, DNS name or ssh_config alias",
+          "name": "its name in the cluster (default: the next free w1, w2, …)",
+          "user": "SSH user (default: what hosts.yml's defaults or ssh_config say)",
+          "port": "SSH port", "fingerprint": "the host key you expect (SHA256:…), for scripts"},
+)  # fmt: skip
+def add_worker(
+    c: Context, address: str, name: str = "", user: str = "", port: int = 0, fingerprint: str = "",
+    inventory_: str = "", yes: bool = False, debug: bool = False,
+) -> None:  # fmt: skip
+    """Grow the cluster by one worker: pin its key, add it to hosts.yml, deploy it, wait until it is alive."""
+    from ..edge.inventory import add_host, restore
+
+    cluster = inventory(inventory_)
+    if any(h.ssh == address and (h.port or 22) == (port or 22) for h in cluster.hosts):
+        raise InputError([f"{address} is in {cluster.source.name} already"], "inv deploy brings it up to date")
+    name = name or next_name(cluster)
+    fields = {"ssh": address, "roles": ["worker"], "user": user or None, "port": port or None}
+    old = add_host(cluster.source, name, fields)
+    joined = False
+    try:
+        joined = _join(inventory(inventory_), name, fingerprint=fingerprint, yes=yes)
+    finally:
+        if not joined:
+            restore(cluster.source, old)
+            say(f"{cluster.source.name} is as it was")
+    say(f"{name} ({address}) is a worker of {cluster.name}")
+
+
+def _join(cluster: Cluster, name: str, *, fingerprint: str, yes: bool) -> bool:
+    from .deploy import run_deploy
+
+    host = cluster.host(name)
+    pin(cluster, host, fingerprint=fingerprint, yes=yes)
+    run_deploy(cluster, (host,), yes=yes, what=f"add-worker {host.ssh}")
+    return True
+
+
+def next_name(cluster: Cluster) -> str:
+    """The next free number after the workers' names: w3 after w1 and w2."""
+    taken = {h.name for h in cluster.hosts}
+    numbers = [int(m[1]) for n in taken if (m := re.fullmatch(r"w(\d+)", n))]
+    return f"w{max(numbers, default=0) + 1}"

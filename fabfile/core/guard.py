@@ -1,0 +1,93 @@
+"""What must hold before a deploy may change anything: the right cluster, its own primary, usable hosts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from .desired import IDENTITY
+from .errors import HostError, InputError, Refused
+from .facts import Facts
+from .model import Cluster
+
+OLDEST_PYTHON = (3, 10)
+OLDEST_SYSTEMD = 245  # Debian 11 has 247, Ubuntu 20.04 has 245
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which cluster a host says it belongs to."""
+
+    cluster: str
+    id: str
+
+
+def identities(facts: Mapping[str, Facts]) -> dict[str, Identity]:
+    """Of each host that was deployed before."""
+    import json
+
+    found = {}
+    for name, fact in facts.items():
+        file = fact.files.get(IDENTITY)
+        if file and file.content:
+            try:
+                said = json.loads(file.content)
+                found[name] = Identity(str(said["cluster"]), str(said["id"]))
+            except (ValueError, KeyError, TypeError):
+                continue
+    return found
+
+
+def settle_identity(
+    cluster: Cluster, own: str | None, found: Mapping[str, Identity], adopt: bool = False
+) -> str | None:
+    """The cluster id to deploy with; None: a new cluster, make one. Refused where hosts belong to another."""
+    others = {i.id for i in found.values()} - ({own} if own else set())
+    if not others:
+        return own
+    name, identity = next((n, i) for n, i in found.items() if i.id in others)
+    if own is None and len(others) == 1 and identity.cluster == cluster.name:
+        if adopt:
+            return identity.id
+        raise Refused(
+            f"{name} belongs to a running cluster {identity.cluster} (id {identity.id}) that this state folder does not know",
+            f"put {cluster.state} back from a backup; or, if this inventory is its own: inv deploy --adopt",
+        )
+    raise Refused(
+        f"{name} belongs to another cluster: {identity.cluster} (id {identity.id}), not to {cluster.name} (id {own or 'new'})",
+        f"take {name} out of {cluster.source.name}; to move it here for good, on the host: rm {IDENTITY}",
+    )
+
+
+def check_primary(cluster: Cluster, primary: str | None) -> None:
+    """The running cluster's primary manager must be one that this inventory knows as a manager."""
+    if primary is not None and primary not in {h.name for h in cluster.having("manager")}:
+        raise Refused(
+            f"the running cluster's primary manager is {primary}, which {cluster.source.name} does not name as a manager",
+            f"add {primary} to {cluster.source.name}, or hand the primary over first: inv promote HOST",
+        )
+
+
+def check_hosts(facts: Mapping[str, Facts]) -> None:
+    """Refuses hosts that cannot run what we install, all faults at once."""
+    faults = [f"{name}: {fault}" for name, fact in facts.items() for fault in _unfit(fact)]
+    if faults:
+        raise InputError(faults, "nothing was changed")
+
+
+def _unfit(fact: Facts) -> Iterator[str]:
+    if fact.arch is None:
+        yield f"its architecture {fact.machine} is not supported (amd64, arm64, armv7 are)"
+    if fact.python < OLDEST_PYTHON:
+        version = ".".join(map(str, fact.python)) or "none"
+        yield f"needs python3 of version 3.10 or newer, has {version}"
+    if fact.systemd < OLDEST_SYSTEMD:
+        yield f"needs systemd {OLDEST_SYSTEMD} or newer, has {fact.systemd or 'none'}"
+    for path in sorted(fact.odd):
+        yield f"{path} is in the way: it is not a regular file"
+
+
+def require(faults: list[HostError]) -> None:
+    """Raises the faults of hosts that were to be changed: one line each, the first one's way out as the hint."""
+    if faults:
+        raise InputError([f.message for f in faults], faults[0].hint)

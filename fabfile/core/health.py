@@ -1,0 +1,118 @@
+"""Is the cluster well? Facts and Consul's own word in, one value and a list of problems out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from .desired import units_of
+from .facts import Facts
+from .model import Cluster, Host
+
+
+@dataclass(frozen=True, slots=True)
+class ConsulWord:
+    """What one server says of the cluster; `asked` is its host, None when no server answered.
+
+    members: node name -> alive. voters: node names in the raft quorum. services: name -> (passing, all) instances.
+    """
+
+    asked: str | None = None
+    leader: str | None = None
+    voters: tuple[str, ...] = ()
+    members: Mapping[str, bool] = field(default_factory=dict)
+    primary: str | None = None
+    services: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HostHealth:
+    """consul: alive, failed (known and gone), absent (not in the gossip pool) or unknown (nobody to ask)."""
+
+    host: Host
+    reachable: bool
+    arch: str | None
+    consul: str
+    units: Mapping[str, str]
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    cluster: Cluster
+    word: ConsulWord
+    hosts: tuple[HostHealth, ...]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        return tuple(_problems(self))
+
+    def json(self) -> dict[str, object]:
+        """The keys that scripts may rely on."""
+        word = self.word
+        return {
+            "cluster": self.cluster.name,
+            "healthy": not self.problems,
+            "primary": word.primary,
+            "raft_leader": word.leader,
+            "raft_voters": list(word.voters),
+            "hosts": [
+                {
+                    "name": h.host.name, "roles": list(h.host.roles), "arch": h.arch, "reachable": h.reachable,
+                    "consul": h.consul, "units": dict(h.units), **({"error": h.error} if h.error else {}),
+                }
+                for h in self.hosts
+            ],
+            "services": [
+                {"name": name, "passing": passing, "instances": instances}
+                for name, (passing, instances) in sorted(word.services.items())
+            ],
+            "problems": list(self.problems),
+        }  # fmt: skip
+
+
+def assess(cluster: Cluster, facts: Mapping[str, Facts], faults: Mapping[str, str], word: ConsulWord) -> Health:
+    """`faults`: host name -> why it could not be probed."""
+    return Health(
+        cluster, word, tuple(_host(h, facts.get(h.name), faults.get(h.name, ""), word) for h in cluster.hosts)
+    )
+
+
+def _host(host: Host, fact: Facts | None, error: str, word: ConsulWord) -> HostHealth:
+    units = {
+        name: (fact.units[name].active if name in fact.units and fact.units[name].load != "not-found" else "absent")
+        if fact
+        else "unknown"
+        for name in units_of(host)
+    }
+    return HostHealth(host, fact is not None, fact.arch if fact else None, _consul(host, word), units, error)
+
+
+def _consul(host: Host, word: ConsulWord) -> str:
+    if word.asked is None:
+        return "unknown"
+    alive = word.members.get(host.name)
+    return "absent" if alive is None else "alive" if alive else "failed"
+
+
+def _problems(health: Health) -> Iterator[str]:
+    word, managers = health.word, health.cluster.having("manager")
+    if word.asked is None:
+        yield "no Consul server answers"
+    elif word.leader is None:
+        yield "the cluster has no raft leader"
+    elif len(word.voters) < len(managers):
+        missing = sorted({m.name for m in managers} - set(word.voters))
+        yield f"{len(word.voters)} of {len(managers)} managers vote in the raft quorum (not {', '.join(missing)})"
+    for h in health.hosts:
+        name = h.host.name
+        if not h.reachable:
+            yield h.error or f"{name}: unreachable"
+        if h.consul in ("failed", "absent"):
+            yield f"{name}: Consul is {h.consul}"
+        for unit, state in h.units.items():
+            if state not in ("active", "unknown"):
+                yield f"{name}: {unit} is {state}"
+    for service, (passing, instances) in sorted(word.services.items()):
+        if passing < instances:
+            yield f"service {service}: {passing} of {instances} instances pass"

@@ -1,0 +1,248 @@
+"""Checks of single values, and one way to report them: all at once, with path, value and what was due.
+
+A check is a voluptuous validator: it returns the value in its one normal form, or raises one of
+    Invalid      `is not a port (1-65535)`: follows the value
+    WantsText    YAML made something else of it: the report says what, and how to write it
+    WantsNumber  the same, for numbers
+    Bare         stands without the value
+Values that pass later reach shell, systemd units, Caddyfiles and HCL; so each check names what is allowed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from voluptuous import DictInvalid, Invalid, MultipleInvalid, RequiredFieldInvalid, Schema
+
+from fabfile.core.yamltree import Fault, Misread, Path, Tree, reading, shown
+
+Check = Callable[[object], Any]
+
+
+class WantsText(Invalid):
+    """Text was due."""
+
+
+class WantsNumber(Invalid):
+    """A number in plain decimal digits was due."""
+
+
+class Bare(Invalid):
+    """The message stands alone."""
+
+
+def mapping(fields: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A voluptuous mapping whose unknown keys are faults that name the nearest known one."""
+    names = [str(key.schema) for key in fields]
+
+    def unknown(key: object) -> object:
+        raise Bare(f"unknown key; {nearest(str(key), names) or 'known are ' + ', '.join(names)}")
+
+    return {**fields, unknown: object}
+
+
+def key(checked: Check) -> Check:
+    """A check of a mapping's keys: the report then does not show the value, which is not at fault."""
+
+    def accept(value: object) -> Any:
+        try:
+            return checked(value)
+        except Invalid as e:
+            raise Bare(f"the name {e.msg}") from None
+
+    return accept
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`did you mean port?`, or an empty string when nothing is near."""
+    from difflib import SequenceMatcher  # here, since 5 ms are not paid unless there is a fault
+
+    ratios = {name: SequenceMatcher(None, name, word[:100]).ratio() for name in known}
+    best = max(ratios.values(), default=0.0)
+    near = [name for name, ratio in ratios.items() if ratio == best][:3]
+    return f"did you mean {' or '.join(near)}?" if best >= 0.5 else ""
+
+
+def check(schema: Schema, tree: Tree) -> tuple[Any, list[Fault]]:
+    """The normal form of the tree (None when there are faults), and every fault in the file's order."""
+    try:
+        made, faults = schema(tree.value), list(tree.faults)
+    except MultipleInvalid as e:
+        # What is missing goes last, by name: voluptuous tells it in the order of a set.
+        errors = sorted(e.errors, key=lambda e: str(e.path[-1]) if isinstance(e, RequiredFieldInvalid) else "")
+        made, faults = None, [*tree.faults, *(_fault(error, tree) for error in errors)]
+    return (None if faults else made), faults
+
+
+def _fault(error: Invalid, tree: Tree) -> Fault:
+    path: Path = tuple(p if isinstance(p, int) else str(p) for p in error.path)  # markers print as their key
+    if isinstance(error, (Bare, RequiredFieldInvalid)):
+        return tree.fault(path, error.msg)
+    value = tree.value
+    for part in path:
+        value = value[part]
+    return tree.fault(path, _message(error, value, tree.texts.get(path)))
+
+
+def _message(error: Invalid, value: object, text: str | None) -> str:
+    if value is None and not text:
+        return "is empty; give it a value or leave the key out"
+    if isinstance(value, (dict, list)) or isinstance(error, DictInvalid):
+        due = {DictInvalid: "a mapping", WantsNumber: "a number", WantsText: "text"}.get(type(error))
+        return f"{kind(value)} where {due} is due" if due else f"{kind(value)} {error.msg}"
+    if text is not None and isinstance(error, WantsText):
+        return f"YAML reads {_cut(text)} as {_said(value)}; write it in quotes: {json.dumps(_cut(text))}"
+    if isinstance(value, Misread):
+        plain = "; write it in plain digits" if isinstance(error, WantsNumber) else f", which {error.msg}"
+        return f"YAML reads {_cut(text or '')} as {value.reading}{plain}"
+    digits = isinstance(value, str) and value.isdecimal() and isinstance(error, WantsNumber)
+    said = json.dumps(value) if digits else shown(value if text is None else text)
+    return f"{said} {error.msg}" + ("; leave out the quotes" if digits else "")
+
+
+def _said(value: object) -> str:
+    return value.reading if isinstance(value, Misread) else reading(value)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 60 else text[:60] + "…"
+
+
+def kind(value: object) -> str:
+    """`a list`, `a mapping`, … for messages."""
+    names = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", type(None): "nothing"}
+    return names.get(type(value), "a number")
+
+
+def text(value: object) -> str:
+    """Any text; refuses what YAML made into something else."""
+    if not isinstance(value, str):
+        raise WantsText("is not text")
+    return value
+
+
+def matching(pattern: str, due: str, longest: int = 63) -> Check:
+    """Text that the whole pattern matches; `due` completes `… is not`. `longest` is in characters."""
+    compiled = re.compile(pattern)
+
+    def matches(value: object) -> str:
+        if len(text(value)) > longest:
+            raise Invalid(f"is longer than {longest} characters")
+        if not compiled.fullmatch(text(value)):
+            raise Invalid(f"is not {due}")
+        return text(value)
+
+    return matches
+
+
+label = matching(
+    r"[a-z0-9]([a-z0-9-]*[a-z0-9])?",
+    "a host name of lower-case letters a-z, digits and inner hyphens (RFC 1123)",
+)
+identifier = matching(r"[a-z0-9][a-z0-9_-]*", "a name of lower-case letters, digits, - and _ (a letter or digit first)")
+user = matching(r"[a-z_][a-z0-9_-]*", "a user name (a-z, 0-9, - and _, not beginning with a digit or -)", 32)
+tag = matching(r"[A-Za-z0-9][A-Za-z0-9._-]*", "a label (letters, digits, . _ and -; a letter or digit first)")
+_alias = matching(r"[A-Za-z0-9_][A-Za-z0-9._-]*", "an address, DNS name or ssh_config alias", 253)
+
+
+def _ip(value: str) -> str | None:
+    """The address in its normal form; None when it is none. IPv6 zones (`%eth0`) are none."""
+    try:
+        return None if "%" in value else str(ipaddress.ip_address(value))
+    except ValueError:
+        return None
+
+
+def address(value: object) -> str:
+    """An IP address that other hosts can reach, in its normal form."""
+    due = _ip(text(value))
+    if due is None:
+        raise Invalid("is not an IP address")
+    ip = ipaddress.ip_address(due)
+    wrong = next((w for w in ("loopback", "unspecified", "multicast") if getattr(ip, f"is_{w}")), "special")
+    if wrong != "special" or due == "255.255.255.255" or getattr(ip, "ipv4_mapped", None):
+        raise Invalid(f"is of the {wrong} kind; give the address that the other hosts reach")
+    return due
+
+
+def ssh_name(value: object) -> str:
+    """Where ssh goes: an IP address in its normal form, a DNS name or an alias of ssh_config."""
+    ip = _ip(text(value))
+    if ip is None and re.fullmatch(r"[0-9.]+", text(value)):
+        raise Invalid("is not an IP address")  # nor can it be a name: resolvers read 10.1 as 10.0.0.1
+    return ip or str(_alias(value))
+
+
+def port(value: object) -> int:
+    """A TCP port."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:
+        raise WantsNumber("is not a port (1-65535)")
+    return value
+
+
+def flag(value: object) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise Invalid("is not true or false (without quotes)")
+    return value
+
+
+def gateway(value: object) -> str:
+    """One jump host, `[user@]host[:port]`; an IPv6 address stands in brackets."""
+    if "," in text(value):
+        raise Invalid("names several jump hosts; one is supported (chains: ProxyJump in ssh_config)")
+    parts = re.fullmatch(r"(?:([^@]*)@)?(\[[0-9A-Fa-f:.]+\]|[^@:\[\]]+)(?::([0-9]{1,5}))?", text(value))
+    if not parts:
+        raise Invalid("is not [user@]host[:port]")
+    name, host, number = parts.groups()
+    try:
+        name is None or user(name)
+        ssh_name(host.strip("[]"))
+        number is None or port(int(number))
+    except Invalid as e:
+        raise Invalid(f"is not [user@]host[:port]: a part {e.msg}") from None
+    return text(value)
+
+
+def domain(value: object) -> str:
+    """A DNS name of two labels or more, in lower case."""
+    labels = text(value).lower().split(".")
+    good = all(re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", part) for part in labels)
+    if not good or len(labels) < 2 or len(text(value)) > 253 or labels[-1].isdigit():
+        raise Invalid("is not a DNS name such as example.org (umlauts: in xn-- form)")
+    return ".".join(labels)
+
+
+def path(value: object) -> str:
+    """A path on the operator's machine. Neither shell nor ssh may find anything to expand in it."""
+    if not text(value) or len(text(value)) > 1024 or text(value).startswith("-"):
+        raise Invalid("is not a path (1 to 1024 characters, not beginning with -)")
+    if not text(value).isprintable() or re.search(r"[%$;|&<>\"'`{}*?\\]", text(value)):
+        raise Invalid("is not a plain path (no control characters, no % $ ; | & < > \" ' ` { } * ? \\)")
+    if re.match(r"~[^/]|~$", text(value)):
+        raise Invalid("is not a path: only ~/… is expanded")
+    return text(value)
+
+
+def build(value: object) -> str:
+    """The path of a binary; `{arch}` in it stands for the host's architecture, and is the only brace allowed."""
+    path(text(value).replace("{arch}", "amd64"))
+    return text(value)
+
+
+def version(program: str, oldest: tuple[int, int, int]) -> Check:
+    """A released version X.Y.Z of the program that is not older than `oldest`."""
+
+    def supported(value: object) -> str:
+        if not re.fullmatch(r"(0|[1-9][0-9]{0,3})(\.(0|[1-9][0-9]{0,3})){2}", text(value)):
+            raise Invalid("is not a version of the form X.Y.Z, such as 1.22.7")
+        if tuple(int(n) for n in text(value).split(".")) < oldest:
+            floor = ".".join(str(n) for n in oldest)
+            raise Invalid(f"is too old: {floor} is the oldest {program} supported")
+        return text(value)
+
+    return supported

@@ -1,0 +1,122 @@
+"""The one flow for every change: probe, decide, show, apply in waves, verify. `cli` drives it, step by step.
+
+A `Draft` is everything known before the first change: `plan` shows it, `deploy` carries it out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from ..core import guard
+from ..core.artifacts import Artifact, Program
+from ..core.desired import Context, desired
+from ..core.errors import HostError
+from ..core.facts import Facts
+from ..core.model import Arch, Binary, Cluster, Host
+from ..core.plan import HostPlan, diff
+from ..core.topology import Address, addresses
+from . import artifacts, lock
+from .fleet import Fleet
+from .state import State
+
+Say = Callable[[str], None]
+Builds = Mapping[Program, Mapping[Arch, Artifact]]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What one run knows and wants. `plans` has the selected hosts only; `unreachable` the others' faults."""
+
+    cluster: Cluster
+    facts: Mapping[str, Facts]
+    unreachable: tuple[HostError, ...]
+    where: Mapping[str, Address]
+    plans: Mapping[str, HostPlan]
+    builds: Builds
+
+    @property
+    def changes(self) -> bool:
+        return any(not plan.empty for plan in self.plans.values())
+
+    def reachable_managers(self) -> list[Host]:
+        return [h for h in self.cluster.having("manager") if h.name in self.facts]
+
+    def running_managers(self) -> list[Host]:
+        """Managers whose Consul runs now."""
+        return [
+            h for h in self.reachable_managers() if (u := self.facts[h.name].units.get("consul.service")) and u.running
+        ]
+
+
+def observe(
+    fleet: Fleet, selected: Collection[Host], previous: bool = False
+) -> tuple[dict[str, Facts], tuple[HostError, ...]]:
+    """Probes the whole inventory. A selected host that cannot be reached, or cannot be used, stops the run here."""
+    facts, faults = fleet.probe(previous=previous)
+    chosen = {h.name for h in selected}
+    guard.require([f for f in faults if f.host in chosen])
+    guard.check_hosts({name: fact for name, fact in facts.items() if name in chosen})
+    return facts, tuple(faults)
+
+
+def refuse_if_busy(cluster: Cluster, facts: Mapping[str, Facts]) -> None:
+    """Busy when a manager's lock stands, unless its holder is known to be dead. Clocks are the hosts' own."""
+    for manager in cluster.having("manager"):
+        fact = facts.get(manager.name)
+        if fact and fact.lock and fact.lock.expires > fact.now and not lock.is_dead(fact.lock):
+            raise lock.busy(fact.lock)
+
+
+def draft(
+    cluster: Cluster, selected: Collection[Host], facts: Mapping[str, Facts], faults: tuple[HostError, ...],
+    say: Say, adopt: bool = False,
+) -> Draft:  # fmt: skip
+    """Decides what each selected host should be and how it differs. Touches no host."""
+    state = State(cluster.state)
+    own = guard.settle_identity(cluster, state.cluster_id, guard.identities(facts), adopt)
+    if own is None or own != state.cluster_id:
+        own = state.make_cluster_id(own)
+    where = addresses(cluster, facts, state.addresses())
+    state.keep_addresses(where)
+    builds = binaries(cluster, selected, facts, state, say)
+    context = Context(cluster, own, where)
+    plans = {}
+    for host in selected:
+        arch = facts[host.name].arch
+        assert arch is not None  # noqa: S101  check_hosts has refused the others
+        mine = {program: by_arch[arch] for program, by_arch in builds.items()}
+        plans[host.name] = diff(host.name, desired(context, host, mine), facts[host.name])
+    return Draft(cluster, facts, faults, where, plans, builds)
+
+
+def binaries(
+    cluster: Cluster, selected: Collection[Host], facts: Mapping[str, Facts], state: State, say: Say
+) -> Builds:
+    """Each program in one version for all architectures among the hosts. The version is chosen once a cluster."""
+    known = state.versions()
+    cache = artifacts.cache_dir(os.environ)
+    wanted: dict[Program, Binary] = {"consul": cluster.consul}
+    if any(h.has("loadbalancer") for h in selected):
+        wanted["caddy"] = cluster.caddy
+    found: dict[Program, Mapping[Arch, Artifact]] = {}
+    for program, binary in wanted.items():
+        arches = sorted({a for h in selected if (a := facts[h.name].arch)})
+        found[program] = artifacts.resolve(program, binary, arches, cache, known.get(program), say)
+        known[program] = next(iter(found[program].values())).version_text
+    state.keep_versions(known)
+    return found
+
+
+def rollback_draft(
+    cluster: Cluster, selected: Collection[Host], facts: Mapping[str, Facts], faults: tuple[HostError, ...]
+) -> Draft:
+    """The generation before as the wanted state, on hosts that have one. Its bytes are in the host's own store."""
+    plans = {}
+    for host in selected:
+        before = facts[host.name].previous
+        if before is not None:
+            plans[host.name] = diff(host.name, before, facts[host.name])
+    where = addresses(cluster, facts, State(cluster.state).addresses())
+    return Draft(cluster, facts, faults, where, plans, {})

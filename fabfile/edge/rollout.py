@@ -1,0 +1,116 @@
+"""Carries a draft out: lock, waves with their gates, and a second probe that must find nothing left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Protocol
+
+from ..core.errors import ApplyError, HostError
+from ..core.guard import check_primary
+from ..core.model import Host
+from ..core.plan import describe, diff, summary
+from ..core.waves import Wave, waves
+from . import gate, lock
+from .consul import Consul, ConsulException
+from .deliver import deliver, upload_size
+from .fanout import each
+from .fleet import Fleet
+from .flow import Draft
+from .ssh import Remote
+
+PRIMARY_KEY = "nexus/primary"
+
+
+class Screen(Protocol):
+    """Who watches: told of each step as it happens, from any thread."""
+
+    def wave(self, title: str, hosts: Collection[str]) -> None: ...
+    def step(self, host: str, text: str) -> None: ...
+    def done(self, host: str, text: str) -> None: ...
+    def failed(self, host: str, text: str) -> None: ...
+
+
+def primary_of(remotes: Iterable[Remote]) -> str | None:
+    """The primary manager by the cluster's own word: the holder's session on `nexus/primary`. None: there is none."""
+    for remote in remotes:
+        consul = Consul(remote)
+        try:
+            _, entry = consul.kv.get(PRIMARY_KEY)
+            if not entry or "Session" not in entry:
+                return None
+            _, session = consul.session.info(entry["Session"])
+            return str(session["Node"]) if session else None
+        except (HostError, ConsulException):
+            continue
+    return None
+
+
+def refuse_foreign_primary(fleet: Fleet, draft: Draft) -> None:
+    """Refused when the running cluster has a primary manager that this inventory does not name."""
+    check_primary(draft.cluster, primary_of(fleet.of(draft.running_managers())))
+
+
+def roll_out(fleet: Fleet, draft: Draft, what: str, screen: Screen) -> None:
+    """Applies all plans under the cluster's lock and verifies. ApplyError at the first host that does not get there."""
+    running = draft.running_managers()
+    leader = None
+    if running and any(not p.empty for n, p in draft.plans.items() if draft.cluster.host(n).has("manager")):
+        leader = gate.leader_name(draft.cluster, lambda h: draft.where[h.name].advertise, fleet.of(running))
+    with lock.held(fleet.of(draft.reachable_managers()), what) as me:
+        for wave in waves(draft.cluster, draft.plans, [h.name for h in running], leader):
+            screen.wave(wave.title, wave.hosts)
+            _apply(fleet, draft, wave, f"{me.who} {what}", screen)
+            _settle(fleet, draft, wave, running, screen)
+        _verify(fleet, draft)
+
+
+def _apply(fleet: Fleet, draft: Draft, wave: Wave, who: str, screen: Screen) -> None:
+    def work(remote: Remote) -> None:
+        name, plan = remote.host.name, draft.plans[remote.host.name]
+        if size := upload_size(plan):
+            screen.step(name, f"uploading {size / 1e6:.1f} MB")
+        deliver(remote, plan, who, lambda text: screen.step(name, text))
+
+    def done(remote: Remote, result: HostError | None) -> None:
+        name = remote.host.name
+        if result is None:
+            screen.done(name, summary(draft.plans[name]))
+        else:
+            screen.failed(name, result.message)
+
+    _, faults = each([fleet[n] for n in wave.hosts], work, done)
+    if faults:
+        raise faults[0]
+
+
+def _settle(fleet: Fleet, draft: Draft, wave: Wave, running: Collection[Host], screen: Screen) -> None:
+    """The gate after a wave: nobody else changes before these hosts are well."""
+    cluster = draft.cluster
+    up = {h.name for h in running} | {n for n in wave.hosts if cluster.host(n).has("manager")}
+    voters = len(cluster.having("manager"))
+    if len(up) <= voters // 2:
+        screen.step(wave.hosts[-1], f"{len(up)} of {voters} managers: the cluster starts when a majority is deployed")
+        return
+    servers = [fleet[n] for n in wave.hosts if cluster.host(n).has("manager")]
+    for remote in servers:
+        gate.server_gate(remote, len(up), rolling=bool(running))
+    asked = servers[0] if servers else fleet[next(iter(running)).name]
+    gate.member_gate(asked, [fleet[n] for n in wave.hosts])
+
+
+def _verify(fleet: Fleet, draft: Draft) -> None:
+    """Probes again: the difference must be gone."""
+    changed = [fleet[name] for name, plan in draft.plans.items() if not plan.empty]
+    facts, faults = fleet.probe(changed)
+    if faults:
+        raise faults[0]
+    for name, fact in facts.items():
+        left = diff(name, draft.plans[name].wanted, fact)
+        if not left.empty:
+            lines = "\n".join(describe(left, diffs=False))
+            raise ApplyError(
+                name,
+                "after the deploy this still differs",
+                "deploy again; inv plan shows the difference",
+                lines,
+            )

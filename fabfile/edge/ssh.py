@@ -1,0 +1,241 @@
+"""One SSH connection a host, as `ssh` itself would make it, and commands over it as root.
+
+Fabric makes the connection (ssh_config, agent, ProxyJump); two of its habits are replaced: unknown host keys
+are refused, on jump hosts too, and stdin is written in one go over the transport's own channel.
+"""
+
+from __future__ import annotations
+
+import random
+import shlex
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import HostError
+from ..core.model import Cluster, Host
+from .ssh_errors import explain
+
+if TYPE_CHECKING:  # paramiko costs 80 ms, which bad input need not wait for
+    from paramiko import Channel, PKey, SSHClient, Transport
+
+TIMEOUT = 10.0  # seconds, each: TCP connect, banner, authentication
+_ATTEMPTS = 3
+_CHUNK = 1 << 17
+
+# Root by itself, or through sudo that must not ask. `sh -c` because the login shell may be none of ours.
+_AS_ROOT = 'if [ "$(id -u)" = 0 ]; then exec "$@"; else exec sudo -n -- "$@"; fi'
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command said. `code` is -1 when the connection ended before the command did."""
+
+    code: int
+    out: bytes
+    err: str
+
+
+class Remote:
+    """A host and its one connection, opened on first use. Use from one thread at a time; close it at the end."""
+
+    def __init__(self, cluster: Cluster, host: Host) -> None:
+        self.cluster = cluster
+        self.host = host
+        self._connection: Any = None
+
+    def open(self) -> None:
+        """Connects and authenticates. HostError says why not; a hiccup of a busy sshd is tried again."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            began = time.monotonic()
+            connection = connect(self.cluster, self.host)
+            try:
+                connection.open()
+            except Exception as error:
+                close_all(connection)
+                passing = _is_hiccup(error) and time.monotonic() - began < TIMEOUT / 2
+                if attempt == _ATTEMPTS or not passing:
+                    raise explain(self.host, error) from error
+                time.sleep(random.uniform(0.2, 0.6) * attempt)  # noqa: S311  jitter, not a secret
+            else:
+                connection.transport.set_keepalive(15)
+                self._connection = connection
+                return
+
+    @property
+    def transport(self) -> Transport:
+        if self._connection is None:
+            self.open()
+        found: Transport = self._connection.transport
+        return found
+
+    def run(
+        self, argv: Iterable[str], stdin: Iterable[bytes] = (), timeout: float = 60,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Result:  # fmt: skip
+        """Runs argv as root. `timeout` (seconds) bounds each silence; on_line sees stdout's lines as they come."""
+        command = "exec " + shlex.join(["sh", "-c", _AS_ROOT, "nexus", *argv])
+        try:
+            return _exchange(self.transport.open_session(timeout=TIMEOUT), command, stdin, timeout, on_line)
+        except HostError:
+            raise
+        except Exception as error:
+            raise explain(self.host, error) from error
+
+    def script(self, script: Path, *args: str, timeout: float = 60) -> Result:
+        """Runs one of remote_agents' scripts as root, sent on stdin, with args. HostError when it fails."""
+        result = self.run(["sh", "-s", "--", *args], [script.read_bytes()], timeout)
+        if result.code != 0:
+            raise sudo_fault(self.host, result)
+        return result
+
+    def tunnel(self, port: int) -> Channel:
+        """A stream to a TCP port on the host's own loopback; nothing listens on the operator's side."""
+        try:
+            return self.transport.open_channel("direct-tcpip", ("127.0.0.1", port), ("127.0.0.1", 0), timeout=TIMEOUT)
+        except Exception as error:
+            raise HostError(self.host.name, f"port {port} on its loopback did not answer ({error})") from error
+
+    def close(self) -> None:
+        if self._connection is not None:
+            close_all(self._connection)
+            self._connection = None
+
+
+def connect(cluster: Cluster, host: Host) -> Any:
+    """An unopened Fabric connection that knows the pinned keys and refuses all others, on every hop."""
+    from fabric import Connection
+
+    connection = Connection(
+        host.ssh, user=host.user, port=host.port, config=_config(cluster),
+        gateway=_gateway(cluster, host), connect_timeout=int(TIMEOUT), connect_kwargs=_kwargs(host.key),
+    )  # fmt: skip
+    for hop in hops(connection):
+        pin(hop.client, known_hosts(cluster, hop))
+    return connection
+
+
+def hops(connection: Any) -> Iterator[Any]:
+    """The connection and every jump host on its way."""
+    while connection is not None and not isinstance(connection, str):
+        yield connection
+        connection = connection.gateway or None
+
+
+def close_all(connection: Any) -> None:
+    for hop in list(hops(connection)):
+        with suppress(Exception):
+            hop.close()
+
+
+def known_hosts(cluster: Cluster, connection: Any) -> list[Path]:
+    """The files that pin this connection's key: hosts.yml's own, else ssh_config's, else the usual two."""
+    if cluster.ssh.known_hosts:
+        return [cluster.ssh.known_hosts]
+    named = connection.ssh_config.get("userknownhostsfile")
+    if named:
+        return [Path(name).expanduser() for name in named.split()]
+    return [Path("~/.ssh/known_hosts").expanduser(), Path("/etc/ssh/ssh_known_hosts")]
+
+
+def pin(client: SSHClient, files: Iterable[Path]) -> None:
+    from paramiko import MissingHostKeyPolicy
+
+    from .ssh_errors import UnknownKey
+
+    class Refuse(MissingHostKeyPolicy):
+        def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> None:
+            raise UnknownKey(hostname, key)
+
+    for file in files:
+        if file.is_file():
+            client.load_system_host_keys(str(file))
+    client.set_missing_host_key_policy(Refuse())
+
+
+def _config(cluster: Cluster) -> Any:
+    from fabric import Config
+    from paramiko import SSHConfig
+
+    ssh = cluster.ssh
+    if not ssh.use_config:
+        return Config(ssh_config=SSHConfig())
+    if ssh.config:
+        return Config(ssh_config=SSHConfig.from_path(str(ssh.config)))
+    return Config()
+
+
+def _gateway(cluster: Cluster, host: Host) -> Any:
+    """None leaves it to ssh_config's ProxyJump."""
+    if host.gateway is None:
+        return None
+    from fabric import Connection
+
+    return Connection(
+        host.gateway, config=_config(cluster), connect_timeout=int(TIMEOUT), connect_kwargs=_kwargs(host.key)
+    )
+
+
+def _kwargs(key: Path | None) -> dict[str, object]:
+    wait = {"banner_timeout": TIMEOUT, "auth_timeout": TIMEOUT}
+    return {**wait, "key_filename": str(key), "look_for_keys": False} if key else dict(wait)
+
+
+def _is_hiccup(error: Exception) -> bool:
+    from paramiko import AuthenticationException, BadHostKeyException, SSHException
+
+    if isinstance(error, AuthenticationException | BadHostKeyException):
+        return False
+    return isinstance(error, EOFError | ConnectionResetError) or (
+        isinstance(error, SSHException) and "banner" in str(error)
+    )
+
+
+def _exchange(
+    channel: Channel,
+    command: str,
+    stdin: Iterable[bytes],
+    timeout: float,
+    on_line: Callable[[str], None] | None,
+) -> Result:
+    """stdin is fed from a thread of its own, so that neither side can wait for the other for ever."""
+    with channel:
+        channel.settimeout(timeout)
+        channel.exec_command(command)
+        feeder = Thread(target=_feed, args=(channel, stdin), daemon=True)
+        feeder.start()
+        out = bytearray()
+        pending = b""
+        while chunk := channel.recv(_CHUNK):
+            out += chunk
+            if on_line:
+                *lines, pending = (pending + chunk).split(b"\n")
+                for line in lines:
+                    on_line(line.decode("utf-8", "replace"))
+        err = channel.makefile_stderr("rb").read().decode("utf-8", "replace")
+        return Result(channel.recv_exit_status(), bytes(out), err)
+
+
+def _feed(channel: Channel, stdin: Iterable[bytes]) -> None:
+    with suppress(OSError):  # the other end stopped reading: its exit code tells why
+        for chunk in stdin:
+            channel.sendall(chunk)
+        channel.shutdown_write()
+
+
+def sudo_fault(host: Host, result: Result) -> HostError:
+    """A failed command in one line; sudo's own refusals get their way out."""
+    err = result.err.strip().splitlines()
+    last = err[-1] if err else f"exit code {result.code}"
+    if "password is required" in result.err or "terminal is required" in result.err:
+        return HostError(host.name, "sudo wants a password",
+                         "let this user run sudo without one (NOPASSWD), or name a root user: `user: root`")  # fmt: skip
+    if "sudo" in result.err and "not found" in result.err:
+        return HostError(host.name, "not root, and sudo is not installed", "name a root user: `user: root`")
+    if "sudoers" in result.err:
+        return HostError(host.name, last, "let this user run sudo (NOPASSWD), or name a root user: `user: root`")
+    return HostError(host.name, last)

@@ -1,0 +1,92 @@
+"""Host keys: how they are shown, and how one is fetched and pinned once the operator has said yes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ..core.model import Cluster, Host
+
+
+def fingerprint(key: Any) -> str:
+    """As `ssh-keygen -l` shows it: SHA256:… without padding."""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
+
+
+def offered_key(cluster: Cluster, host: Host) -> tuple[str, Any]:
+    """The name that known_hosts files the host under, and the key that it offers. Nothing is authenticated.
+
+    HostError when the host (or a jump host on the way, whose key must be known) cannot be reached.
+    """
+    from paramiko import Transport
+
+    from .ssh import TIMEOUT, close_all, connect
+    from .ssh_errors import explain
+
+    connection = connect(cluster, host)
+    try:
+        name, port = connection.host, connection.port
+        sock: Any
+        if connection.gateway:
+            sock = connection.open_gateway()
+        else:
+            sock = socket.create_connection((name, port), timeout=TIMEOUT)
+        transport = Transport(sock)
+        transport.banner_timeout = TIMEOUT
+        try:
+            transport.start_client(timeout=TIMEOUT)
+            key = transport.get_remote_server_key()
+        finally:
+            transport.close()
+    except Exception as error:
+        raise explain(host, error) from error
+    finally:
+        close_all(connection)
+    return (name if port == 22 else f"[{name}]:{port}"), key
+
+
+def pin_file(cluster: Cluster, host: Host) -> Path:
+    """The known_hosts file that `inv trust` writes for this host."""
+    from .ssh import connect, known_hosts
+
+    return known_hosts(cluster, connect(cluster, host))[0]
+
+
+def pinned(file: Path, name: str) -> list[str]:
+    """Fingerprints that the file holds for the name."""
+    from paramiko import HostKeys
+
+    keys = HostKeys(str(file)) if file.is_file() else HostKeys()
+    return [fingerprint(key) for key in (keys.lookup(name) or {}).values()]
+
+
+def pin_key(file: Path, name: str, key: Any, replace: bool = False) -> None:
+    """Adds the key to a known_hosts file, all other lines kept; `replace` drops the name's former keys first."""
+    old = file.read_text().splitlines() if file.is_file() else []
+    if replace:
+        old = [line for line in old if line.startswith("#") or not _names(line, name)]
+    lines = [*old, f"{name} {key.get_name()} {key.get_base64()}"]
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, temp = tempfile.mkstemp(dir=file.parent, prefix=file.name)
+    with os.fdopen(handle, "w") as out:
+        out.write("\n".join(lines) + "\n")
+        out.flush()
+        os.fsync(out.fileno())
+    Path(temp).replace(file)
+
+
+def _names(line: str, name: str) -> bool:
+    from paramiko import HostKeys
+    from paramiko.hostkeys import HostKeyEntry
+
+    entry = HostKeyEntry.from_line(line) if line.strip() else None
+    if entry is None:
+        return False
+    keys = HostKeys()
+    keys._entries.append(entry)  # type: ignore[attr-defined]  # the one way to match a hashed name
+    return keys.lookup(name) is not None

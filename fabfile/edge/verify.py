@@ -1,0 +1,109 @@
+"""The seed's success criteria as checks against the running cluster: each yields one verdict with its reason."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ..core.errors import NexusError
+from ..core.health import Health
+from .consul import Consul, ConsulException
+from .fleet import Fleet
+from .ssh import Remote
+from .state import State
+
+_PATIENCE = 15.0  # seconds for a service to be seen, or to be gone
+_ERROR_LINES = r"\[ERR\]|\[ERROR\]|\[FATAL\]|\"level\":\"(error|fatal|panic)\"|^panic:"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of `inv verify`."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+def verify(fleet: Fleet, health: Health) -> Iterator[Check]:
+    """Every criterion, one after the other; each stands for itself."""
+    yield _servers_alive(health)
+    leader = health.word.leader
+    yield Check("the cluster has a leader", leader is not None, leader or "no raft leader")
+    yield _units_active(health)
+    reachable = [fleet[h.host.name] for h in health.hosts if h.reachable]
+    managers = [r for r in reachable if r.host.has("manager")]
+    yield _tried("the API answers on every manager", lambda: _api(managers))
+    yield _tried("no errors in the units' logs since the deploy", lambda: _logs(fleet, health))
+    workers = [r for r in reachable if r.host.has("worker")] or managers
+    yield _tried("a test service is registered, seen passing, and removed", lambda: _service(workers, managers))
+
+
+def _tried(name: str, check: Callable[[], tuple[bool, str]]) -> Check:
+    try:
+        return Check(name, *check())
+    except (NexusError, ConsulException) as error:
+        return Check(name, False, str(error).splitlines()[0])
+
+
+def _servers_alive(health: Health) -> Check:
+    states = {h.host.name: h.consul for h in health.hosts if h.host.has("manager")}
+    alive = [name for name, state in states.items() if state == "alive"]
+    detail = ", ".join(f"{name} {state}" for name, state in states.items())
+    return Check("the servers are alive in the member list", len(alive) == len(states), detail)
+
+
+def _units_active(health: Health) -> Check:
+    bad = [f"{h.host.name}: {u} {s}" for h in health.hosts for u, s in h.units.items() if s != "active"]
+    count = sum(len(h.units) for h in health.hosts)
+    return Check("the units are active", not bad, ", ".join(bad) or f"{count} units on {len(health.hosts)} hosts")
+
+
+def _api(managers: Sequence[Remote]) -> tuple[bool, str]:
+    for remote in managers:
+        Consul(remote).agent.self()
+    return bool(managers), f"{', '.join(r.host.name for r in managers)} (reach the UI with: inv ui)"
+
+
+def _logs(fleet: Fleet, health: Health) -> tuple[bool, str]:
+    since = State(health.cluster.state).verified()
+    found = []
+    for h in (h for h in health.hosts if h.reachable):
+        units = [word for unit in h.units for word in ("-u", unit)]
+        at = since.get(h.host.name)
+        when = ["--since", f"@{at:.0f}"] if at else ["-b"]
+        argv = ["journalctl", "-q", "--no-pager", "-o", "cat", *when, *units, f"--grep={_ERROR_LINES}"]
+        result = fleet[h.host.name].run(argv, timeout=30)
+        lines = result.out.decode("utf-8", "replace").splitlines()
+        found += [f"{h.host.name}: {line.strip()}" for line in lines]
+    return not found, f"{len(found)} lines, the last: {found[-1]}" if found else "none"
+
+
+def _service(workers: Sequence[Remote], managers: Sequence[Remote]) -> tuple[bool, str]:
+    """Consul's own TCP check of its own port: a real check, of something that is surely there."""
+    name = f"nexus-verify-{secrets.token_hex(3)}"
+    where, asked = Consul(workers[0]), Consul(managers[0])
+    began = time.monotonic()
+    registration = {"Name": name, "Port": 8500, "Check": {"TCP": "127.0.0.1:8500", "Interval": "1s", "Timeout": "1s"}}
+    where.register(registration)
+    try:
+        seen = _until(lambda: bool(asked.raw(f"/v1/health/service/{name}?passing")))
+    finally:
+        where.agent.service.deregister(name)
+    gone = _until(lambda: not asked.raw(f"/v1/health/service/{name}"))
+    took = f"on {workers[0].host.name}, seen from {managers[0].host.name}, {time.monotonic() - began:.1f} s in all"
+    return (
+        seen and gone,
+        took if seen and gone else "never seen passing" if not seen else "still listed after its removal",
+    )
+
+
+def _until(true: Callable[[], bool]) -> bool:
+    until = time.monotonic() + _PATIENCE
+    while not true():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.2)
+    return True

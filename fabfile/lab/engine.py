@@ -1,0 +1,149 @@
+"""The Docker engine of the lab: the one that runs, or one that we start and later stop.
+
+The operator's own Docker settings are never written: every call runs under a DOCKER_CONFIG of the lab's own.
+Which engine is meant is the operator's choice all the same: DOCKER_HOST, else the current context, else the
+default one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fabfile.core.errors import NexusError
+from fabfile.lab import daemon, packages
+from fabfile.lab.packages import Say
+
+_MANUAL = "https://docs.docker.com/engine/install/"
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An engine that answers. `env` is the environment of each docker call, `arch` as the engine names it."""
+
+    env: Mapping[str, str]
+    arch: str
+
+    def run(self, *args: str, stdin: str = "", timeout: float = 120) -> str:
+        """stdout of `docker ARGS`, at most `timeout` seconds; NexusError bears what docker said."""
+        try:
+            done = subprocess.run(
+                ["docker", *args],
+                env=self.env,
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as fault:
+            said = f"docker {args[0]} did not end in {timeout:.0f} s"
+            raise NexusError(said, "is the engine well? docker info") from fault
+        if done.returncode != 0:
+            words = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise NexusError(f"docker {args[0]}: {words[-1]}")
+        return done.stdout
+
+
+def environment(root: Path) -> dict[str, str]:
+    """The environment under which `docker` and `docker compose` see the lab of state folder `root`.
+
+    Reads the operator's current context, for it may name a socket elsewhere (rootless, Docker Desktop).
+    """
+    env = {**os.environ, "DOCKER_CONFIG": str(root / "docker")}
+    if not env.get("DOCKER_HOST") and (host := _context_host(own_config())):
+        env["DOCKER_HOST"] = host
+    env.pop("DOCKER_CONTEXT", None)  # it would look for the context in the lab's own, empty, folder
+    return env
+
+
+def own_config() -> Path:
+    """Where the operator keeps Docker settings of their own."""
+    return Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+
+
+def find(root: Path) -> Engine | None:
+    """The engine that answers now, or None; starts nothing."""
+    if shutil.which("docker") is None:
+        return None
+    env = environment(root)
+    info = _info(env)
+    return Engine(env, info["Architecture"]) if info else None
+
+
+def ensure(root: Path, say: Say) -> Engine:
+    """The engine that answers, started (and installed) where need be. NexusError: there is none to be had."""
+    if engine := find(root):
+        return engine
+    _refuse_what_is_not_ours(environment(root))
+    if packages.can_install() and not (shutil.which("dockerd") and shutil.which("docker")):
+        packages.install(["docker.io"], say)
+        if engine := find(root):  # under systemd the package starts it
+            return engine
+    daemon.start(root, say, lambda: find(root) is not None)
+    engine = find(root)
+    if engine is None:
+        raise NexusError("Docker was started and went away again", f"read {daemon.log_file(root)}")
+    return engine
+
+
+def _refuse_what_is_not_ours(env: Mapping[str, str]) -> None:
+    if env.get("DOCKER_HOST"):
+        raise NexusError(
+            f"no Docker engine answers at {env['DOCKER_HOST']}",
+            "start it, or unset DOCKER_HOST (or `docker context use default`) for this machine's own engine",
+        )
+    if os.geteuid() != 0:
+        if shutil.which("docker") and "permission denied" in _complaint(env):
+            raise NexusError(
+                "you may not use this machine's Docker engine",
+                "join its group: sudo usermod -aG docker $USER, then log in again",
+            )
+        raise NexusError(
+            "no Docker engine answers, and the lab is made of containers",
+            f"install and start Docker ({_MANUAL}), or run this as root on Debian or Ubuntu",
+        )
+    if not packages.can_install() and shutil.which("dockerd") is None:
+        raise NexusError(
+            "no Docker engine is installed here, and only on Debian or Ubuntu can one be installed for you",
+            f"install and start Docker: {_MANUAL}",
+        )
+
+
+def _info(env: Mapping[str, str]) -> dict[str, str] | None:
+    done = subprocess.run(
+        ["docker", "info", "--format", "{{json .}}"], env=env, capture_output=True, text=True, check=False
+    )
+    # older clients exit 0 without an engine, and list what failed in the answer itself
+    if done.returncode != 0 or not done.stdout.strip():
+        return None
+    info = json.loads(done.stdout)
+    return None if info.get("ServerErrors") or not info.get("Architecture") else dict(info)
+
+
+def _complaint(env: Mapping[str, str]) -> str:
+    return subprocess.run(["docker", "ps"], env=env, capture_output=True, text=True, check=False).stderr
+
+
+def _context_host(config: Path) -> str:
+    """The endpoint of the operator's current Docker context; empty for the default one."""
+    name = os.environ.get("DOCKER_CONTEXT")
+    if not name:
+        try:
+            name = json.loads((config / "config.json").read_text()).get("currentContext")
+        except (OSError, ValueError):
+            return ""
+    if not name or name == "default":
+        return ""
+    done = subprocess.run(
+        ["docker", "context", "inspect", name, "--format", "{{.Endpoints.docker.Host}}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip()

@@ -1,0 +1,194 @@
+"""The lab's life: up, down, status. Cut off anywhere, the next `up` or `down` finishes the work."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fabfile.core.errors import NexusError
+from fabfile.lab import compose, daemon, engine, image, keys, plugin
+from fabfile.lab.compose import NODES, PROJECT, Node
+from fabfile.lab.engine import Engine
+from fabfile.lab.packages import Say
+
+STATE = Path(__file__).resolve().parents[2] / ".nexus" / "lab"
+_SETTLE = Path(__file__).parent / "node" / "settle.sh"
+_MINE = f"label=com.docker.compose.project={PROJECT}"
+_SSH_WAIT = 10.0  # seconds for sshd's banner, after systemd has said that the boot is over
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """A node as Docker sees it. `state` is Docker's word (running, exited, paused, …), or absent."""
+
+    name: str
+    state: str
+    ssh: str
+    cluster: str
+
+
+def up(say: Say, root: Path = STATE) -> tuple[NodeStatus, ...]:
+    """Bring every node up and into the state that hosts.yml expects; a whole lab is left as it is.
+
+    Installs and starts what is missing, repairs stopped or removed nodes, and returns when all answer by SSH.
+    """
+    with _alone(root, say):
+        docker = engine.ensure(root, say)
+        plugin.ensure(docker, root, say)
+        wanted = image.ensure(docker, root, say)
+        states = _states(docker)
+        keys.write(compose.compose_file(root), compose.render(wanted))
+        _start(docker, root, states, say)
+        settled = _settle(docker, keys.ensure_key(root), say)
+        # read over the engine's own channel, not off the network: what is pinned is what is there
+        keys.write(keys.known_hosts_file(root), keys.known_hosts(settled))
+        image.prune(docker)
+        return _report(_states(docker))
+
+
+def down(say: Say, root: Path = STATE) -> None:
+    """Remove nodes, volumes, network and known_hosts; stop the engine if `up` started it. The image stays."""
+    with _alone(root, say):
+        for path in (keys.known_hosts_file(root), compose.compose_file(root)):
+            path.unlink(missing_ok=True)
+        if docker := engine.find(root):
+            _remove(docker, say)
+            if docker.run("ps", "--quiet").strip() and daemon.ours(root):
+                say("the Docker engine stays up: containers that are not the lab's run on it")
+                return
+        daemon.stop(root, say)
+
+
+def status(root: Path = STATE) -> tuple[NodeStatus, ...]:
+    """Each node, in the lab's order; starts nothing."""
+    docker = engine.find(root)
+    return _report(_states(docker) if docker else {})
+
+
+def compose_command(root: Path = STATE) -> list[str]:
+    """The words before a Compose command on the lab; run it with `engine.environment(root)`."""
+    return ["docker", "compose", "--project-name", PROJECT, "--file", str(compose.compose_file(root))]
+
+
+@contextmanager
+def _alone(root: Path, say: Say) -> Iterator[None]:
+    root.mkdir(parents=True, exist_ok=True)
+    for private in (root.parent, root):  # `.nexus` holds secrets of clusters too
+        private.chmod(0o700)
+    with (root / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another lab.up or lab.down to end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _states(docker: Engine) -> dict[str, str]:
+    """Docker's word for each container of the lab, by the node's name."""
+    listed = docker.run("ps", "--all", "--filter", _MINE, "--format", "{{json .}}")
+    rows = (json.loads(line) for line in listed.splitlines())
+    return {str(row["Names"]).removeprefix(f"{PROJECT}-"): str(row["State"]) for row in rows}
+
+
+def _report(states: dict[str, str]) -> tuple[NodeStatus, ...]:
+    return tuple(NodeStatus(n.name, states.get(n.name, "absent"), n.ssh, n.cluster) for n in NODES)
+
+
+def _start(docker: Engine, root: Path, states: dict[str, str], say: Say) -> None:
+    missing = [node.name for node in NODES if states.get(node.name) != "running"]
+    if missing:
+        say(f"starting {', '.join(missing)}")
+    for name in missing:
+        if states.get(name) == "paused":  # Compose would try to start it, and fail
+            docker.run("unpause", compose.container(name))
+    words = (*compose_command(root)[1:], "--progress", "quiet", "up", "--detach", "--remove-orphans")
+    try:
+        docker.run(*words, timeout=300)
+    except NexusError:
+        _blame_addresses(_states(docker))
+        raise
+
+
+def _settle(docker: Engine, key: str, say: Say) -> dict[str, str]:
+    """Wait for every node and let the key in; each node's public host key by its name."""
+    script = _SETTLE.read_text()
+
+    def one(node: Node) -> tuple[str, str]:
+        try:
+            answer = docker.run(
+                "exec", "--interactive", compose.container(node.name),
+                "sh", "-s", "--", key, ",".join(node.users), stdin=script, timeout=60,
+            )  # fmt: skip
+        except NexusError as fault:
+            hint = f"read its journal: docker exec {compose.container(node.name)} journalctl -b"
+            raise NexusError(f"lab node {node.name} does not come up: {fault.message}", hint) from fault
+        _await_banner(node)
+        verdict, host_key = answer.strip().splitlines()
+        if verdict != "running":
+            say(f"{node.name} is {verdict}: some unit failed (systemctl --failed, on {node.ssh})")
+        return node.name, host_key
+
+    with ThreadPoolExecutor(len(NODES)) as pool:
+        return dict(pool.map(one, NODES))
+
+
+def _await_banner(node: Node) -> None:
+    deadline = time.monotonic() + _SSH_WAIT
+    while True:
+        try:
+            with socket.create_connection((node.ssh, 22), timeout=2) as link:
+                if link.recv(4) == b"SSH-":
+                    return
+        except OSError:
+            pass
+        if time.monotonic() > deadline:
+            raise NexusError(
+                f"lab node {node.name} runs, but {node.ssh}:22 does not answer as SSH",
+                "is something else in the way there? ss -ltnp",
+            )
+        time.sleep(0.05)
+
+
+def _blame_addresses(states: dict[str, str]) -> None:
+    """NexusError: an address of a node that did not start cannot be bound. Docker's own words say less.
+
+    Asked only after a failure: a node that is just starting holds its ports before Docker calls it running.
+    """
+    for node in (node for node in NODES if states.get(node.name) != "running"):
+        for port in (22, *node.publish):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((node.ssh, port))
+                except OSError as fault:
+                    _explain(fault, node, port)
+
+
+def _explain(fault: OSError, node: Node, port: int) -> None:
+    if fault.errno == errno.EADDRNOTAVAIL:
+        hint = f"macOS wants each loopback address added: sudo ifconfig lo0 alias {node.ssh} (127.0.7.1-7)"
+        raise NexusError(f"this machine has no address {node.ssh}", hint) from fault
+    if fault.errno == errno.EADDRINUSE:
+        hint = "see what listens (ss -ltnp); a server on 0.0.0.0 must be told to use its own address"
+        said = f"port {port} of {node.ssh}, needed by lab node {node.name}, is taken"
+        raise NexusError(said, hint) from fault
+    # any other refusal (a low port, without root) is the engine's to judge, not ours
+
+
+def _remove(docker: Engine, say: Say) -> None:
+    containers = docker.run("ps", "--all", "--quiet", "--filter", _MINE).split()
+    if containers:
+        say("removing the lab's nodes")
+        docker.run("rm", "--force", "--volumes", *containers)
+    for kind in ("network", "volume"):
+        if found := docker.run(kind, "ls", "--quiet", "--filter", _MINE).split():
+            docker.run(kind, "rm", *found)

@@ -1,0 +1,292 @@
+#!/bin/sh
+# Brings a host from one generation to the next, all or nothing.
+#
+# usage: apply.sh DIR ROOT         DIR holds the unpacked payload: manifest, actions, blobs/SHA256[.gz]
+#        apply.sh --finish ROOT    completes a commit that a power cut interrupted (nexus-recover.service)
+#
+# Up to `commit` nothing outside our own state folder and `*.nexus-new` files has been touched, and every exit
+# cleans these up. From `commit` on, the journal (the link `pending`) is set and hang-ups are ignored: the rest
+# is renames and unit restarts, and runs to its end without the operator.
+#
+# manifest (TAB-separated): user NAME HOME | dir PATH MODE OWNER GROUP | file PATH MODE OWNER GROUP SHA256
+#                           | unit NAME ENABLED ACTIVE RESTART_STAMP RELOAD_STAMP
+# actions  (TAB-separated): base ID | id ID | who TEXT | put PATH | drop PATH | check KIND PATH
+#                           | unit NAME start|restart|reload|stop | end
+# Prints `step WORD ITEM` as it goes, `failed TEXT` and `log LINE` when it must stop, `done ID` at the end.
+set -eu
+umask 077
+LC_ALL=C
+export LC_ALL
+tab=$(printf '\t')
+
+# The reader may be gone (EPIPE): a commit goes on all the same.
+tell() { printf '%s\n' "$*" 2>/dev/null || :; }
+
+fail() {
+  tell "failed $*"
+  exit 3                                     # 3: said already; any other failure is reported by cleanup
+}
+
+# `picked KIND FILE` prints the fields after the kind, one line each.
+picked() { sed -n "s/^$1$tab//p" "$2"; }
+
+chosen() { picked "$1" "$dir/actions" | head -n 1; }
+
+ctl() { if [ -z "$root" ]; then systemctl "$@"; fi; }
+
+own() { if [ "$(id -u)" = 0 ]; then chown "$1:$2" "$3"; fi; }
+
+link() { ln -s "$1" "$2.$$" && mv -T "$2.$$" "$2"; }
+
+cleanup() {
+  code=$?
+  trap - EXIT
+  case "$code" in 0 | 3) ;; *) tell "failed stopped by a command that failed with $code; $outcome" ;; esac
+  picked put "$dir/actions" 2>/dev/null | while read -r path; do rm -f "$root$path.nexus-new"; done
+  rm -rf "$dir" "$state"/store/.new.*
+  exit "$code"
+}
+
+preflight() {
+  grep -q '^end$' "$dir/actions" 2>/dev/null || fail "the payload arrived incomplete; nothing was changed"
+  base=$(chosen base)
+  actual=$(readlink "$state/current" 2>/dev/null || echo generations/-)
+  [ "${actual##*/}" = "$base" ] ||
+    fail "the host changed after the plan was made (it has ${actual##*/}, the plan knew $base); deploy again"
+}
+
+# Every blob is verified before it may be called by its sum.
+receive() {
+  mkdir -p "$state/store" "$state/generations" "$state/stamps"
+  for blob in "$dir"/blobs/*; do
+    [ -f "$blob" ] || continue
+    sum=${blob##*/}
+    sum=${sum%.gz}
+    fresh=$state/store/.new.$sum
+    case "$blob" in
+      *.gz) gzip -dc "$blob" >"$fresh" || fail "no room to unpack $sum: $(df -h "$state" | tail -n 1)" ;;
+      *) cp "$blob" "$fresh" || fail "no room for $sum: $(df -h "$state" | tail -n 1)" ;;
+    esac
+    rm -f "$blob"
+    actual=$(sha256sum <"$fresh")
+    [ "${actual%% *}" = "$sum" ] || fail "a file arrived damaged ($sum); nothing was changed"
+    mv "$fresh" "$state/store/$sum"
+  done
+}
+
+# A copy of the whole new generation under DIR/tree, for the programs that check their own configuration.
+grow_tree() {
+  tree=$dir/tree
+  picked file "$dir/manifest" | while IFS=$tab read -r path mode _ _ sum; do
+    [ -f "$state/store/$sum" ] || fail "the payload lacks $path ($sum)"
+    mkdir -p "$tree${path%/*}"
+    ln "$state/store/$sum" "$tree$path" 2>/dev/null || cp "$state/store/$sum" "$tree$path"
+    case "$mode" in *[1357]*) chmod 700 "$tree$path" ;; esac
+  done
+}
+
+check_one() {
+  case "$1" in
+    consul) "$tree/usr/local/bin/consul" validate -config-format=hcl "$tree$2" ;;
+    caddy) HOME=$dir "$tree/usr/local/bin/caddy" validate --adapter caddyfile --config "$tree$2" ;;
+    unit)
+      # A program that comes with this very payload is not in its place yet: that one complaint is expected.
+      out=$(systemd-analyze verify "$tree$2" 2>&1 | grep -F "${2##*/}" | grep -v 'is not executable: No such file' || :)
+      [ -z "$out" ] || { printf '%s\n' "$out"; return 1; }
+      ;;
+    *) printf 'unknown check %s\n' "$1"; return 1 ;;
+  esac
+}
+
+check() {
+  picked check "$dir/actions" | while IFS=$tab read -r kind path; do
+    if [ -n "$root" ] && [ "$kind" = unit ]; then continue; fi
+    if ! check_one "$kind" "$path" >"$dir/check" 2>&1 </dev/null; then
+      sed 's/^/log /' "$dir/check" | tail -n 20
+      fail "$path did not pass ${kind}'s own check; nothing was changed"
+    fi
+    tell "step check $path"
+  done
+}
+
+accounts() {
+  [ -z "$root" ] || return 0
+  picked user "$dir/manifest" | while IFS=$tab read -r name home; do
+    id -u "$name" >/dev/null 2>&1 ||
+      useradd --system --user-group --no-create-home --home-dir "$home" --shell /usr/sbin/nologin "$name"
+  done
+}
+
+folders() {
+  picked dir "$dir/manifest" | while IFS=$tab read -r path mode owner group; do
+    mkdir -p "$root$path"
+    own "$owner" "$group" "$root$path"
+    chmod "$mode" "$root$path"
+  done
+}
+
+# What stands in a place that we take over and did not put there ourselves is kept, never overwritten for good.
+keep_displaced() {
+  [ -f "$root$1" ] || return 0
+  sum=$(sha256sum <"$root$1")
+  [ ! -f "$state/store/${sum%% *}" ] || return 0
+  mkdir -p "$state/generations/$id/displaced${1%/*}"
+  cp -p "$root$1" "$state/generations/$id/displaced$1"
+  tell "step keep $state/generations/$id/displaced$1"
+}
+
+# Everything that can run out of room happens here, beside the old file. A big file shares the store's inode.
+lay_out() {
+  while read -r path; do
+    line=$(picked file "$dir/manifest" | grep "^$path$tab")
+    IFS=$tab read -r _ mode owner group sum <<EOF
+$line
+EOF
+    fresh=$root$path.nexus-new
+    (umask 022 && mkdir -p "$root${path%/*}")
+    keep_displaced "$path"
+    rm -f "$fresh"
+    if [ "$(stat -c %s "$state/store/$sum")" -lt 1048576 ] || ! ln "$state/store/$sum" "$fresh" 2>/dev/null; then
+      cp "$state/store/$sum" "$fresh"
+    fi
+    own "$owner" "$group" "$fresh"
+    chmod "$mode" "$fresh"
+  done <<EOF
+$(picked put "$dir/actions")
+EOF
+}
+
+prepare() {
+  picked put "$dir/actions" >"$dir/puts"
+  [ ! -s "$dir/puts" ] || lay_out
+  mkdir -p "$state/generations/$id"
+  cp "$dir/manifest" "$dir/actions" "$state/generations/$id/"
+  cp "$dir/apply.sh" "$state/apply.sh"
+  sync -f "$state"
+}
+
+swap() {
+  picked put "$1/actions" | while read -r path; do
+    if [ -f "$root$path.nexus-new" ]; then mv -f "$root$path.nexus-new" "$root$path"; fi
+    tell "step put $path"
+  done
+  picked drop "$1/actions" | while read -r path; do
+    rm -f "$root$path"
+    tell "step drop $path"
+  done
+}
+
+mark_current() {
+  before=$(readlink "$state/current" 2>/dev/null || :)
+  if [ -n "$before" ] && [ "$before" != "generations/$id" ]; then link "$before" "$state/previous"; fi
+  link "generations/$id" "$state/current"
+}
+
+# One unit's verb. Its stamp is written only when that worked, so that a failure is seen again by the next plan.
+turn() {
+  unit=$1
+  verb=$2
+  case "$verb" in
+    stop) ctl disable --now "$unit" && rm -f "$state/stamps/$unit" ;;
+    *)
+      ctl enable --quiet "$unit" || return 1
+      # shellcheck disable=SC2086  # empty or one option
+      ctl $wait "$verb" "$unit" </dev/null || return 1
+      stamp=$(picked unit "$generation/manifest" | sed -n "s/^${unit}${tab}[^${tab}]*${tab}[^${tab}]*${tab}//p" | tr '\t' ' ')
+      printf '%s\n' "$stamp" >"$state/stamps/.$unit" && mv "$state/stamps/.$unit" "$state/stamps/$unit"
+      ;;
+  esac
+}
+
+turn_units() {
+  if grep -q "^put$tab/etc/systemd/\|^drop$tab/etc/systemd/" "$generation/actions"; then ctl daemon-reload; fi
+  bad=
+  while IFS=$tab read -r unit verb; do
+    [ -n "$unit" ] || continue
+    if turn "$unit" "$verb" 2>"$state/.err"; then
+      tell "step $verb $unit"
+    else
+      bad="$bad $unit"
+      while read -r line; do tell "log $line"; done <"$state/.err"
+      ctl status --no-pager --lines 20 "$unit" 2>&1 | while read -r line; do tell "log $line"; done
+    fi
+  done <<EOF
+$(picked unit "$generation/actions")
+EOF
+  rm -f "$state/.err"
+}
+
+# inode, size and times of what we placed, beside its sum: lets the probe skip hashing 100 MB each time.
+write_ledger() {
+  picked put "$generation/actions" >"$state/.puts"
+  picked file "$generation/manifest" | while IFS=$tab read -r path _ _ _ sum; do
+    if grep -qxF "$path" "$state/.puts"; then
+      printf '%s|%s|%s\n' "$path" "$(stat -c '%i|%s|%y|%z' "$root$path")" "$sum"
+    else
+      grep -F "$path|" "$state/sums" 2>/dev/null || :
+    fi
+  done >"$state/.sums"
+  mv "$state/.sums" "$state/sums"
+  rm -f "$state/.puts"
+}
+
+prune() {
+  keep=" $(readlink "$state/current") $(readlink "$state/previous" 2>/dev/null || :) "
+  for old in "$state"/generations/*; do
+    case "$keep" in *" generations/${old##*/} "*) ;; *)
+      [ -d "$old/displaced" ] || rm -rf "$old" ;;
+    esac
+  done
+  for blob in "$state"/store/*; do
+    grep -qsF "${blob##*/}" "$state/current/manifest" "$state/previous/manifest" || rm -f "$blob"
+  done
+}
+
+commit() {
+  trap '' HUP INT TERM PIPE
+  outcome='the change is half done: deploy again to finish it'
+  generation=$state/generations/$id
+  link "generations/$id" "$state/pending"
+  swap "$generation"
+  mark_current
+  turn_units
+  prune
+  write_ledger
+  rm -f "$state/pending"
+  printf '%s %s %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$id" "$(picked who "$generation/actions" | head -n 1)" >>"$state/history"
+  [ -z "$bad" ] || fail "not running after the change:$bad"
+  tell "done $id"
+}
+
+finish() {
+  [ -L "$state/pending" ] || return 0
+  id=$(readlink "$state/pending")
+  id=${id##*/}
+  wait=--no-block                            # we run before these units at boot: waiting for them would never end
+  commit
+}
+
+main() {
+  root=$2
+  state=$root/var/lib/nexus
+  wait=
+  outcome='nothing was changed'
+  if [ "$1" = --finish ]; then
+    finish
+    return
+  fi
+  dir=$1
+  trap cleanup EXIT
+  trap 'exit 129' HUP INT TERM PIPE
+  preflight
+  id=$(chosen id)
+  receive
+  grow_tree
+  check
+  accounts
+  folders
+  prepare
+  commit
+}
+
+main "$@"

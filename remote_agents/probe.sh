@@ -1,0 +1,172 @@
+#!/bin/sh
+# All facts of a host in one trip. Reads, changes nothing. Runs as root (the caller puts sudo in front).
+#
+# usage: probe.sh ROOT UNITS [--previous] PATH...
+#        ROOT is "" on a real host; UNITS is one word, names joined by commas
+# Prints `key value` lines, then the line `contents`, then a tar of the small managed files.
+# A file's sum comes from the ledger that apply.sh keeps (inode, size, mtime and ctime must all still match);
+# anything else is hashed here and now, so an edit by hand never goes unseen.
+set -eu
+LC_ALL=C
+export LC_ALL
+
+say() { printf '%s\n' "$*"; }
+
+machine() {
+  say "now $(date +%s.%N)"
+  say "machine $(uname -m)"
+  say "bits $(getconf LONG_BIT 2>/dev/null || say 64)"
+  while IFS='=' read -r key value; do
+    case "$key" in ID | VERSION_ID | PRETTY_NAME)
+      value=${value#\"}
+      say "os.$key ${value%\"}"
+      ;;
+    esac
+  done <"$root/etc/os-release"
+  say "cpus $(nproc)"
+  while read -r key value _; do
+    case "$key" in MemTotal:) say "memory_kb $value" ;; esac
+  done </proc/meminfo
+  df -Pk "$root/var/lib" | while read -r _ _ _ free _; do
+    case "$free" in *[!0-9]*) ;; *) say "disk_kb $free" ;; esac
+  done
+  say "python $(python3 -V 2>/dev/null || :)"
+  say "boot $(cat /proc/sys/kernel/random/boot_id 2>/dev/null || :)"
+}
+
+network() {
+  command -v ip >/dev/null 2>&1 || return 0
+  ip -4 -o route show default 2>/dev/null | while read -r line; do say "route $line"; done
+  ip -4 -o addr show scope global 2>/dev/null | while read -r _ device _ address _; do
+    say "address $device ${address%/*}"
+  done
+}
+
+# The ledger as shell-matchable text: one line a file, `path|inode|size|mtime|ctime|sha256`.
+recorded_sum() {
+  case "$ledger" in *"
+$1|"*) recorded=${ledger##*"
+$1|"}; recorded=${recorded%%"
+"*}; sum=${recorded##*|} ;;
+  *) sum= ;; esac
+}
+
+files() {
+  ledger="
+$(cat "$state/sums" 2>/dev/null || :)"
+  fresh=
+  for path in "$@"; do
+    [ -f "$root$path" ] || [ ! -e "$root$path" ] || say "odd $path"
+    [ -f "$root$path" ] && set -- "$@" "$root$path"
+    shift
+  done
+  [ $# -gt 0 ] || return 0
+  found=$(stat -L -c '%n|%i|%s|%y|%z|%a|%U|%G' -- "$@")
+  oldifs=$IFS
+  IFS='|'
+  while read -r path inode size mtime ctime mode owner group; do
+    path=${path#"$root"}
+    recorded_sum "$path|$inode|$size|$mtime|$ctime"
+    [ -n "$sum" ] || fresh="$fresh
+$root$path"
+    say "file $path $mode $owner $group $size ${sum:--}"
+    if [ "$size" -le 65536 ]; then small="$small
+${path#/}"; fi
+  done <<EOF
+$found
+EOF
+  IFS=$oldifs
+  [ -z "$fresh" ] || printf '%s\n' "${fresh#?}" | xargs sha256sum -- | while read -r sum path; do
+    say "sum ${path#"$root"} $sum"
+  done
+}
+
+units() {
+  [ -n "$1" ] && command -v systemctl >/dev/null 2>&1 || return 0
+  systemctl --version | while read -r _ version _; do say "systemd $version"; break; done
+  oldifs=$IFS
+  IFS=,
+  # shellcheck disable=SC2086  # the names are split at commas on purpose
+  set -- $1
+  IFS=$oldifs
+  systemctl show -p Id -p LoadState -p ActiveState -p SubState -p UnitFileState -p NRestarts -p ActiveEnterTimestamp \
+    -- "$@" 2>/dev/null | while read -r line; do
+    case "$line" in ?*) say "unit $line" ;; *) say "unit" ;; esac
+  done
+}
+
+kept() {
+  for link in current previous pending; do
+    if target=$(readlink "$state/$link" 2>/dev/null); then say "$link ${target##*/}"; fi
+  done
+  for stamp in "$state"/stamps/*; do
+    if [ -f "$stamp" ]; then read -r value <"$stamp" || :; say "stamp ${stamp##*/} $value"; fi
+  done
+  blobs=
+  for blob in "$state"/store/*; do
+    if [ -f "$blob" ]; then blobs="$blobs ${blob##*/}"; fi
+  done
+  say "store$blobs"
+  if [ -f "$state/lock" ]; then
+    while read -r line; do say "lock $line"; done <"$state/lock"
+  fi
+}
+
+# What the deploy before this one placed: it is ours to compare and, when no longer wanted, to remove.
+managed() {
+  [ -f "$state/$1/manifest" ] || return 0
+  while IFS= read -r line; do say "$1-manifest $line"; done <"$state/$1/manifest"
+}
+
+managed_paths() {
+  [ -f "$state/current/manifest" ] || return 0
+  while IFS='	' read -r kind path _; do
+    if [ "$kind" = file ]; then say "$path"; fi
+  done <"$state/current/manifest"
+}
+
+# The small files that `inv rollback` would bring back, so that the laptop can show the difference.
+kept_blobs() {
+  [ -f "$state/previous/manifest" ] || return 0
+  while IFS='	' read -r kind _ _ _ _ sum; do
+    if [ "$kind" != file ] || [ ! -f "$state/store/$sum" ]; then continue; fi
+    size=$(stat -c %s "$state/store/$sum")
+    if [ "$size" -le 65536 ]; then small="$small
+var/lib/nexus/store/$sum"; fi
+  done <"$state/previous/manifest"
+}
+
+accounts() {
+  names=
+  while IFS=: read -r name _; do names="$names $name"; done <"$root/etc/passwd"
+  say "users$names"
+}
+
+main() {
+  root=$1
+  unit_names=$2
+  state=$root/var/lib/nexus
+  small=
+  shift 2
+  say "nexus-probe 1"
+  say "uid $(id -u)"
+  machine
+  network
+  accounts
+  kept
+  units "$unit_names"
+  managed current
+  for path in $(managed_paths); do
+    case " $* " in *" $path "*) ;; *) set -- "$@" "$path" ;; esac
+  done
+  if [ "${1:-}" = --previous ]; then
+    shift
+    managed previous
+    kept_blobs
+  fi
+  if [ $# -gt 0 ]; then files "$@"; fi
+  say contents
+  [ -z "$small" ] || printf '%s\n' "${small#?}" | tar -cf - -C "$root/" --no-recursion -h -T - 2>/dev/null
+}
+
+main "$@"
