@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from invoke.exceptions import Exit
 from invoke.tasks import task
@@ -26,7 +26,6 @@ HELP: Mapping[str, str] = {
     "yes": "do not ask",
     "debug": "show the traceback of an error",
 }
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 def say(words: str) -> None:
@@ -34,11 +33,11 @@ def say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
-def command(**words: Any) -> Callable[[F], F]:
+def command(**words: Any) -> Callable[[Callable[..., Any]], Any]:
     """A task whose errors become one line, a hint and exit code 1. `words` go to invoke's @task; `help` is merged."""
     extra = words.pop("help", {})
 
-    def wrap(function: F) -> F:
+    def wrap(function: Callable[..., Any]) -> Any:
         @functools.wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> Any:
             try:
@@ -54,7 +53,7 @@ def command(**words: Any) -> Callable[[F], F]:
 
         names = function.__code__.co_varnames[: function.__code__.co_argcount]
         help_ = {k: v for k, v in {**HELP, **extra}.items() if k in names}
-        return task(help=help_, **words)(guarded)  # type: ignore[no-any-return]
+        return task(help=help_, **words)(guarded)
 
     return wrap
 
@@ -108,7 +107,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    made = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for row in rows:
         made.add_row(*(Text(cell, style=_tone(cell)) for cell in row))
     Console(soft_wrap=False).print(made)

@@ -22,11 +22,12 @@ def detect(c: Context, hosts: str = "all", inventory_: str = "", json: bool = Fa
         facts, faults = fleet.probe()
         now = time.time()
     if json:
-        print_json({"hosts": [_fact_json(cluster.host(n), f, now) for n, f in facts.items()]
-                    + [{"name": f.host, "reachable": False, "error": f.message, "hint": f.hint} for f in faults]})  # fmt: skip
+        found = [_fact_json(cluster.host(n), f, now) for n, f in facts.items()]
+        missing = [{"name": f.host, "reachable": False, "error": f.message, "hint": f.hint} for f in faults]
+        print_json({"hosts": found + missing})
     elif facts:
-        table(["host", "arch", "os", "address", "cpu", "memory", "disk free", "python", "systemd", "clock"],
-              [_fact_row(n, f, now) for n, f in facts.items()])  # fmt: skip
+        columns = ["host", "arch", "os", "address", "cpu", "memory", "disk", "python", "systemd", "clock"]
+        table(columns, [_fact_row(n, f, now) for n, f in facts.items()])
     for fault in faults:
         complain(fault)
     unsupported = [n for n, f in facts.items() if f.arch is None]
@@ -49,8 +50,8 @@ def _fact_json(host: Host, fact: Facts, now: float) -> dict[str, object]:
 def _fact_row(name: str, fact: Facts, now: float) -> list[str]:
     return [
         name, fact.arch or f"{fact.machine}?", f"{fact.os_id} {fact.os_version}", fact.address() or "-", str(fact.cpus),
-        f"{fact.memory_kb / 1048576:.1f} G", f"{fact.disk_kb / 1048576:.0f} G",
-        ".".join(map(str, fact.python[:2])) or "none", str(fact.systemd or "none"), f"{fact.now - now:+.1f} s",
+        f"{fact.memory_kb / 1048576:.1f}G", f"{fact.disk_kb / 1048576:.0f}G",
+        ".".join(map(str, fact.python[:2])) or "none", str(fact.systemd or "none"), f"{fact.now - now:+.1f}s",
     ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from .base import command, inventory, print_json, say, table
 
 @command()
 def status(c: Context, inventory_: str = "", json: bool = False, debug: bool = False) -> None:
-    """Show the cluster: primary, raft leader, each host, its units, the services. Exit code 1 when something is wrong."""
+    """Show the cluster: primary, raft leader, hosts, units, services. Exit code 1 when something is wrong."""
     from ..edge.fleet import Fleet
 
     with Fleet(inventory(inventory_)) as fleet:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from invoke.collection import Collection
+from invoke.tasks import Task
 
 from . import deploy, health, hosts, lab, quality
 
 
 def namespace() -> Collection:
     root = Collection()
-    for task in (
+    tasks: tuple[Task[Any], ...] = (
         deploy.detect, deploy.plan, deploy.deploy, deploy.rollback, deploy.unlock,
         hosts.add_worker, hosts.trust, health.status, health.verify, quality.demo, quality.test,
-    ):  # fmt: skip
+    )  # fmt: skip
+    for task in tasks:
         root.add_task(task)
     root.add_collection(Collection.from_module(lab), name="lab")
     return root

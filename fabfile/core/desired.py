@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .artifacts import Artifact
+from .artifacts import Artifact, Program
 from .manifest import Account, File, Folder, Manifest, Unit, stamp, text_file
 from .model import Cluster, Host
 from .render import render
@@ -70,7 +70,7 @@ def consul_view(context: Context, host: Host, version: tuple[int, int, int]) -> 
     )  # fmt: skip
 
 
-def desired(context: Context, host: Host, binaries: Mapping[str, Artifact]) -> Manifest:
+def desired(context: Context, host: Host, binaries: Mapping[Program, Artifact]) -> Manifest:
     """The whole wanted state of one host. `binaries` maps consul and caddy to the build for its architecture."""
     parts = [_base(context, host), _consul(context, host, binaries["consul"])]
     if host.has("loadbalancer"):

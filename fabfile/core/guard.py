@@ -50,11 +50,13 @@ def settle_identity(
         if adopt:
             return identity.id
         raise Refused(
-            f"{name} belongs to a running cluster {identity.cluster} (id {identity.id}) that this state folder does not know",
+            f"{name} belongs to a running cluster {identity.cluster} (id {identity.id}), "
+            "which this state folder does not know",
             f"put {cluster.state} back from a backup; or, if this inventory is its own: inv deploy --adopt",
         )
     raise Refused(
-        f"{name} belongs to another cluster: {identity.cluster} (id {identity.id}), not to {cluster.name} (id {own or 'new'})",
+        f"{name} belongs to another cluster: {identity.cluster} (id {identity.id}), "
+        f"not to {cluster.name} (id {own or 'new'})",
         f"take {name} out of {cluster.source.name}; to move it here for good, on the host: rm {IDENTITY}",
     )
 
@@ -63,7 +65,8 @@ def check_primary(cluster: Cluster, primary: str | None) -> None:
     """The running cluster's primary manager must be one that this inventory knows as a manager."""
     if primary is not None and primary not in {h.name for h in cluster.having("manager")}:
         raise Refused(
-            f"the running cluster's primary manager is {primary}, which {cluster.source.name} does not name as a manager",
+            f"the running cluster's primary manager is {primary}, "
+            f"which {cluster.source.name} does not name as a manager",
             f"add {primary} to {cluster.source.name}, or hand the primary over first: inv promote HOST",
         )
 

@@ -34,7 +34,7 @@ class _Channel(http.client.HTTPConnection):
     def connect(self) -> None:
         channel = self._remote.tunnel(PORT)
         channel.settimeout(TIMEOUT)
-        self.sock = channel  # type: ignore[assignment]
+        self.sock = channel
 
 
 class _Client(BaseClient):  # type: ignore[misc]
@@ -63,7 +63,8 @@ class _Client(BaseClient):  # type: ignore[misc]
         self._http = http_
         return Response(answer.status, dict(answer.getheaders()), body)
 
-    def get(self, callback: Any, path: str, params: Any = None, headers: Any = None, raw: bool = False) -> Any:
+    # `raw` is py-consul's, for snapshots, which nothing here asks for
+    def get(self, callback: Any, path: str, params: Any = None, headers: Any = None, raw: bool = False) -> Any:  # noqa: ARG002
         return callback(self._ask("GET", path, params, b"", headers))
 
     def put(self, callback: Any, path: str, params: Any = None, data: Any = "", headers: Any = None) -> Any:
@@ -110,3 +111,6 @@ class Consul(BaseConsul):  # type: ignore[misc]
                 raise ConsulException(f"register {service['Name']}: {response.code} {response.body.strip()}")
 
         self.http.put(accepted, "/v1/agent/service/register", data=json.dumps(service))
+
+
+__all__ = ["Consul", "ConsulException"]

@@ -148,7 +148,7 @@ def pin(client: SSHClient, files: Iterable[Path]) -> None:
     from .ssh_errors import UnknownKey
 
     class Refuse(MissingHostKeyPolicy):
-        def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> None:
+        def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> None:  # noqa: ARG002
             raise UnknownKey(hostname, key)
 
     for file in files:
@@ -232,8 +232,8 @@ def sudo_fault(host: Host, result: Result) -> HostError:
     err = result.err.strip().splitlines()
     last = err[-1] if err else f"exit code {result.code}"
     if "password is required" in result.err or "terminal is required" in result.err:
-        return HostError(host.name, "sudo wants a password",
-                         "let this user run sudo without one (NOPASSWD), or name a root user: `user: root`")  # fmt: skip
+        hint = "let this user run sudo without one (NOPASSWD), or name a root user: `user: root`"
+        return HostError(host.name, "sudo wants a password", hint)
     if "sudo" in result.err and "not found" in result.err:
         return HostError(host.name, "not root, and sudo is not installed", "name a root user: `user: root`")
     if "sudoers" in result.err:

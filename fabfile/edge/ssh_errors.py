@@ -30,20 +30,21 @@ def explain(host: Host, error: BaseException) -> HostError:
         return HostKeyError(
             host.name,
             f"the SSH key of {error.hostname} is unknown ({error.key.get_name()} {fingerprint(error.key)})",
-            f"compare the fingerprint with the host's console, then pin it: inv trust {host.name}",
+            f"compare the fingerprint with the host's console, then pin it: inv trust --hosts {host.name}",
         )
     if isinstance(error, BadHostKeyException):
         return HostKeyError(
             host.name,
             f"the SSH key of {error.hostname} has CHANGED: pinned {fingerprint(error.expected_key)}, "
             f"offered {fingerprint(error.key)}",
-            f"somebody may be in between. If the host was reinstalled, pin the new key: inv trust {host.name} --replace",
+            f"somebody may be in between. If the host was reinstalled: inv trust --hosts {host.name} --replace",
         )
     if isinstance(error, AuthenticationException):
         who = host.user or "your user"
         return HostError(
             host.name, f"{where} refused {who} (no key was accepted)",
-            f"set `user:` and `key:` of hosts.{host.name}, or load the key into your agent; try: ssh {host.user or 'USER'}@{host.ssh}",
+            f"set `user:` and `key:` of hosts.{host.name}, or load the key into your agent; "
+            f"try: ssh {host.user or 'USER'}@{host.ssh}",
         )  # fmt: skip
     return _network(host, where, error) or HostError(
         host.name, f"{where}: {str(error) or type(error).__name__}",
