@@ -81,7 +81,7 @@ grow_tree() {
     [ -f "$state/store/$sum" ] || fail "the payload lacks $path ($sum)"
     mkdir -p "$tree${path%/*}"
     ln "$state/store/$sum" "$tree$path" 2>/dev/null || cp "$state/store/$sum" "$tree$path"
-    case "$mode" in *[1357]*) chmod 700 "$tree$path" ;; esac
+    case "$mode" in *[1357]*) chmod "$mode" "$tree$path" ;; esac   # its final mode: the inode may be the live one
   done
 }
 
@@ -128,8 +128,8 @@ folders() {
 # What stands in a place that we take over and did not put there ourselves is kept, never overwritten for good.
 keep_displaced() {
   [ -f "$root$1" ] || return 0
-  sum=$(sha256sum <"$root$1")
-  [ ! -f "$state/store/${sum%% *}" ] || return 0
+  theirs=$(sha256sum <"$root$1")
+  [ ! -f "$state/store/${theirs%% *}" ] || return 0
   mkdir -p "$state/generations/$id/displaced${1%/*}"
   cp -p "$root$1" "$state/generations/$id/displaced$1"
   tell "step keep $state/generations/$id/displaced$1"

@@ -96,7 +96,7 @@ def run_deploy(cluster: Cluster, selected: tuple[Host, ...], *, yes: bool, adopt
     progress = Progress()
     with Fleet(cluster) as fleet:
         facts, faults = observe(fleet, selected)
-        refuse_if_busy(cluster, facts)
+        refuse_if_busy(facts)
         made = draft(cluster, selected, facts, faults, say, adopt)
         for fault in faults:
             say(f"warning: {fault.message} (not selected, left alone)")
@@ -124,7 +124,7 @@ def rollback(c: Context, hosts: str = "all", inventory_: str = "", yes: bool = F
     progress = Progress()
     with Fleet(cluster) as fleet:
         facts, faults = observe(fleet, selected, previous=True)
-        refuse_if_busy(cluster, facts)
+        refuse_if_busy(facts)
         made = rollback_draft(cluster, selected, facts, faults)
         for host in selected:
             if host.name not in made.plans:
@@ -145,7 +145,7 @@ def unlock(c: Context, inventory_: str = "", yes: bool = False, debug: bool = Fa
     from ..edge.lock import busy, release
 
     cluster = inventory(inventory_)
-    with Fleet(cluster, cluster.having("manager")) as fleet:
+    with Fleet(cluster) as fleet:
         facts, faults = fleet.probe()
         for fault in faults:
             complain(fault)

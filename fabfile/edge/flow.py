@@ -61,11 +61,10 @@ def observe(
     return facts, tuple(faults)
 
 
-def refuse_if_busy(cluster: Cluster, facts: Mapping[str, Facts]) -> None:
-    """Busy when a manager's lock stands, unless its holder is known to be dead. Clocks are the hosts' own."""
-    for manager in cluster.having("manager"):
-        fact = facts.get(manager.name)
-        if fact and fact.lock and fact.lock.expires > fact.now and not lock.is_dead(fact.lock):
+def refuse_if_busy(facts: Mapping[str, Facts]) -> None:
+    """Busy when a lock stands, unless its holder is known to be dead. Clocks are the hosts' own."""
+    for fact in facts.values():
+        if fact.lock and fact.lock.expires > fact.now and not lock.is_dead(fact.lock):
             raise lock.busy(fact.lock)
 
 

@@ -1,4 +1,5 @@
-"""The cluster's lock: one deploy or drill at a time, held as a file on every reachable manager.
+"""The cluster's lock: one deploy or drill at a time, held as a file on every reachable manager and
+every host that changes.
 
 It works before there is a Consul and when Consul is broken. Taken under flock on each manager, so at most one
 taker gets each; whoever does not get all of them gives back what it got.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from .fanout import each
 from .fleet import Fleet
 from .flow import Draft
 from .ssh import Remote
+from .state import State
 
 PRIMARY_KEY = "nexus/primary"
 
@@ -56,7 +58,7 @@ def roll_out(fleet: Fleet, draft: Draft, what: str, screen: Screen) -> None:
     leader = None
     if running and any(not p.empty for n, p in draft.plans.items() if draft.cluster.host(n).has("manager")):
         leader = gate.leader_name(draft.cluster, lambda h: draft.where[h.name].advertise, fleet.of(running))
-    with lock.held(fleet.of(draft.reachable_managers()), what) as me:
+    with lock.held(_lockers(fleet, draft), what) as me:
         for wave in waves(draft.cluster, draft.plans, [h.name for h in running], leader):
             screen.wave(wave.title, wave.hosts)
             _apply(fleet, draft, wave, f"{me.who} {what}", screen)
@@ -64,10 +66,17 @@ def roll_out(fleet: Fleet, draft: Draft, what: str, screen: Screen) -> None:
         _verify(fleet, draft)
 
 
+def _lockers(fleet: Fleet, draft: Draft) -> list[Remote]:
+    """Where the lock is taken: every manager that can be reached, and every host that changes."""
+    changing = {name for name, plan in draft.plans.items() if not plan.empty}
+    managers = draft.reachable_managers()
+    return fleet.of(managers + [h for h in draft.cluster.hosts if h.name in changing and h not in managers])
+
+
 def _apply(fleet: Fleet, draft: Draft, wave: Wave, who: str, screen: Screen) -> None:
     def work(remote: Remote) -> None:
         name, plan = remote.host.name, draft.plans[remote.host.name]
-        if size := upload_size(plan):
+        if (size := upload_size(plan)) > 100_000:
             screen.step(name, f"uploading {size / 1e6:.1f} MB")
         deliver(remote, plan, who, lambda text: screen.step(name, text))
 
@@ -114,3 +123,4 @@ def _verify(fleet: Fleet, draft: Draft) -> None:
                 "deploy again; inv plan shows the difference",
                 lines,
             )
+    State(draft.cluster.state).keep_verified(time.time())

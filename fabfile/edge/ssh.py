@@ -6,6 +6,7 @@ are refused, on jump hosts too, and stdin is written in one go over the transpor
 
 from __future__ import annotations
 
+import logging
 import random
 import shlex
 import time
@@ -110,6 +111,7 @@ def connect(cluster: Cluster, host: Host) -> Any:
     """An unopened Fabric connection that knows the pinned keys and refuses all others, on every hop."""
     from fabric import Connection
 
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())  # it would print tracebacks of what we explain
     connection = Connection(
         host.ssh, user=host.user, port=host.port, config=_config(cluster),
         gateway=_gateway(cluster, host), connect_timeout=int(TIMEOUT), connect_kwargs=_kwargs(host.key),

@@ -86,9 +86,10 @@ class State:
     def keep_addresses(self, known: Mapping[str, Address]) -> None:
         self._write("addresses.json", {name: [a.bind, a.advertise] for name, a in known.items()})
 
-    def verified(self) -> dict[str, float]:
-        """host -> when its last deploy was verified, in seconds since the epoch by the host's own clock."""
-        return {name: float(at) for name, at in self._read("verified.json").items()}
+    def verified(self) -> float | None:
+        """When the last deploy was verified: seconds since the epoch, by the operator's clock."""
+        at = self._read("verified.json").get("at")
+        return None if at is None else float(at)
 
-    def keep_verified(self, at: Mapping[str, float]) -> None:
-        self._write("verified.json", {**self.verified(), **at})
+    def keep_verified(self, at: float) -> None:
+        self._write("verified.json", {"at": at})

@@ -64,16 +64,16 @@ def _units_active(health: Health) -> Check:
 def _api(managers: Sequence[Remote]) -> tuple[bool, str]:
     for remote in managers:
         Consul(remote).agent.self()
-    return bool(managers), f"{', '.join(r.host.name for r in managers)} (reach the UI with: inv ui)"
+    return bool(managers), f"{', '.join(r.host.name for r in managers)}"
 
 
 def _logs(fleet: Fleet, health: Health) -> tuple[bool, str]:
-    since = State(health.cluster.state).verified()
+    at = State(health.cluster.state).verified()
+    # an age, not a time: the hosts' clocks need not agree with ours
+    when = ["--since", f"-{time.time() - at:.0f}s"] if at else ["-b"]
     found = []
     for h in (h for h in health.hosts if h.reachable):
         units = [word for unit in h.units for word in ("-u", unit)]
-        at = since.get(h.host.name)
-        when = ["--since", f"@{at:.0f}"] if at else ["-b"]
         argv = ["journalctl", "-q", "--no-pager", "-o", "cat", *when, *units, f"--grep={_ERROR_LINES}"]
         result = fleet[h.host.name].run(argv, timeout=30)
         lines = result.out.decode("utf-8", "replace").splitlines()

@@ -119,7 +119,7 @@ def _bootstrap(engine: Engine, suite: str, wanted: str, log: Path) -> None:
     if failed or sink.returncode != 0:
         if image:  # the tar may have ended early: Docker would take half a system for a whole one
             engine.run("rmi", image)
-        reason = sink.stderr.strip() if sink.returncode else _last_line(log)
+        reason = sink.stderr.strip() if sink.returncode else _reason(log)
         raise NexusError(f"the node image could not be built: {reason}", f"read {log}")
     engine.run("tag", image, wanted)
 
@@ -134,7 +134,7 @@ def _docker_build(engine: Engine, wanted: str) -> None:
         ) from fault
 
 
-def _last_line(log: Path) -> str:
+def _reason(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines()
     faults = [line for line in lines if line.startswith("E:")]
-    return (faults or lines or ["no reason given"])[-1]
+    return (faults or lines[-1:] or ["no reason given"])[0]  # the first fault brings the later ones about

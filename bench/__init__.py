@@ -1,0 +1,8 @@
+"""Our speed beside the peers': whole processes, on the same hosts, in the same minutes, told as ratios.
+
+stats, report   pure: medians, ratios, tables
+measure, timed  one process: wall clock, CPU, peak memory
+targets, files  the hosts and the end state, in every tool's own form
+tools, peers/   what each tool is asked to do, and how its answer is checked
+deploy, scale   the two benchmarks; `fabfile.cli.bench` is their door
+"""

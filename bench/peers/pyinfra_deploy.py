@@ -1,0 +1,41 @@
+"""Consul with pyinfra, as its users write it: run by pyinfra, in pyinfra's own environment."""
+
+from pyinfra import host  # type: ignore[import-not-found]
+from pyinfra.operations import files, server, systemd  # type: ignore[import-not-found]
+from pyinfra.operations.util import any_changed  # type: ignore[import-not-found]
+
+server.user(
+    name="user",
+    user="consul",
+    system=True,
+    home="/var/lib/consul",
+    shell="/usr/sbin/nologin",
+    ensure_home=False,
+    create_home=False,
+)
+files.directory(name="folder", path="/etc/consul.d", user="root", group="consul", mode="750")
+binary = files.put(
+    name="binary", src=host.data.binary, dest="/usr/local/bin/consul", user="root", group="root", mode="755"
+)
+config = files.put(
+    name="config",
+    src=f"{host.data.files}/consul.hcl",
+    dest="/etc/consul.d/consul.hcl",
+    user="root",
+    group="consul",
+    mode="640",
+)
+unit = files.put(
+    name="unit",
+    src=f"{host.data.files}/consul.service",
+    dest="/etc/systemd/system/consul.service",
+    user="root",
+    group="root",
+    mode="644",
+)
+systemd.daemon_reload(name="reload", _if=unit.did_change)
+# `restarted` does nothing to a unit that does not run yet: on a bare host the next operation starts it, once
+systemd.service(
+    name="restart", service="consul.service", restarted=True, running=None, _if=any_changed(binary, config, unit)
+)
+systemd.service(name="service", service="consul.service", running=True, enabled=True)

@@ -1,0 +1,96 @@
+"""The same hosts in each tool's own inventory. Pure, but for the small files that it writes."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fabfile.core.errors import Refused
+from fabfile.core.model import Cluster, Host
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A host as every tool needs to know it. `files` is the folder with its rendered end state."""
+
+    name: str
+    ssh: str
+    port: int
+    user: str
+    key: Path
+    known_hosts: Path
+    files: Path
+
+    @property
+    def sudo(self) -> bool:
+        return self.user != "root"
+
+
+def targets(cluster: Cluster, files: Path) -> tuple[Target, ...]:
+    """Refused unless every host is on this machine's loopback, and says its user, key and known_hosts itself."""
+    return tuple(_target(cluster, host, files / host.name) for host in cluster.hosts)
+
+
+def _target(cluster: Cluster, host: Host, files: Path) -> Target:
+    if not is_loopback(host.ssh):
+        raise Refused(
+            f"{host.name} ({host.ssh}) is no lab host: a benchmark wipes its hosts",
+            "benchmarks go to loopback addresses only; hosts.yml as shipped names the lab",
+        )
+    if host.user is None or host.key is None or cluster.ssh.known_hosts is None:
+        raise Refused(f"{host.name}: a benchmark's inventory names user, key and known_hosts itself")
+    return Target(host.name, host.ssh, host.port or 22, host.user, host.key, cluster.ssh.known_hosts, files)
+
+
+def is_loopback(address: str) -> bool:
+    """A literal address in 127.0.0.0/8 or ::1; a name never is one, for it may change its mind."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def pyinfra_inventory(found: Sequence[Target], binary: Path) -> str:
+    """A Python file, as pyinfra takes it."""
+    hosts = [
+        (
+            t.name,
+            {
+                "ssh_hostname": t.ssh, "ssh_port": t.port, "ssh_user": t.user, "ssh_key": str(t.key),
+                "ssh_known_hosts_file": str(t.known_hosts), "ssh_strict_host_key_checking": "yes",
+                "ssh_config_file": "/dev/null", "ssh_look_for_keys": False, "ssh_allow_agent": False,
+                "_sudo": t.sudo, "files": str(t.files), "binary": str(binary),
+            },
+        )
+        for t in found
+    ]  # fmt: skip
+    lines = "".join(f"    {host!r},\n" for host in hosts)
+    return f"hosts = [\n{lines}]\n"
+
+
+def ansible_inventory(found: Sequence[Target], binary: Path) -> str:
+    """JSON, which Ansible's YAML inventory plugin reads."""
+    hosts: dict[str, Any] = {
+        t.name: {
+            "ansible_host": t.ssh, "ansible_port": t.port, "ansible_user": t.user,
+            "ansible_ssh_private_key_file": str(t.key), "ansible_become": t.sudo,
+            "ansible_ssh_common_args": f"-F none -o IdentitiesOnly=yes -o StrictHostKeyChecking=yes "
+                                       f"-o UserKnownHostsFile={t.known_hosts}",
+            "files": str(t.files), "binary": str(binary),
+        }
+        for t in found
+    }  # fmt: skip
+    return json.dumps({"all": {"hosts": hosts}}, indent=1) + "\n"
+
+
+def ssh_words(target: Target) -> list[str]:
+    """OpenSSH's own client, for what lies outside the measured time."""
+    return [
+        "ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes",
+        "-o", f"UserKnownHostsFile={target.known_hosts}", "-i", str(target.key), "-p", str(target.port),
+        f"{target.user}@{target.ssh}",
+    ]  # fmt: skip

@@ -1,0 +1,183 @@
+"""The lab for tests: pytest-docker starts the very Compose file that `inv lab.up` uses, fresh, and removes it.
+
+Tests look at hosts through `docker exec`, not through the toolkit, and run the toolkit as its users do: as a
+process. NEXUS_LAB_KEEP=1 leaves the lab standing afterwards (and starts from the one that stands).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fabfile.lab import compose, engine, image, nodes, plugin
+from fabfile.lab.keys import key_file, known_hosts_file, write
+
+ROOT = Path(__file__).resolve().parents[2]
+KEEP = bool(os.environ.get("NEXUS_LAB_KEEP"))
+MANAGERS = ("m1", "m2", "m3")
+HOSTS = ("m1", "m2", "m3", "w1", "w2", "lb1")
+
+
+def _say(words: str) -> None:
+    print(f"lab: {words}", file=sys.stderr, flush=True)
+
+
+@pytest.fixture(scope="session")
+def docker_compose_project_name() -> str:
+    return compose.PROJECT
+
+
+@pytest.fixture(scope="session")
+def docker_compose_command() -> str:
+    return "docker compose"
+
+
+@pytest.fixture(scope="session")
+def docker_compose_file() -> str:
+    """The lab's own file, once there is an engine, a plugin and an image to run it with."""
+    nodes.STATE.mkdir(parents=True, exist_ok=True, mode=0o700)
+    docker = engine.ensure(nodes.STATE, _say)
+    plugin.ensure(docker, nodes.STATE, _say)
+    write(compose.compose_file(nodes.STATE), compose.render(image.ensure(docker, nodes.STATE, _say)))
+    os.environ.update(engine.environment(nodes.STATE))
+    return str(compose.compose_file(nodes.STATE))
+
+
+@pytest.fixture(scope="session")
+def docker_setup() -> list[str]:
+    return ["up --detach"] if KEEP else ["down --volumes --remove-orphans --timeout 2", "up --detach"]
+
+
+@pytest.fixture(scope="session")
+def docker_cleanup() -> list[str]:
+    return [] if KEEP else ["down --volumes --timeout 2"]
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The running lab, an inventory of its own (so that no test touches the shipped one) and ways to poke it."""
+
+    inventory: Path
+
+    def inv(
+        self, *words: str, timeout: float = 180, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """The toolkit as a process; output captured."""
+        return subprocess.run(
+            self.argv(*words), cwd=ROOT, env=self.env(env), text=True, capture_output=True, timeout=timeout, check=False
+        )
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """The same, left running in a process group of its own."""
+        return subprocess.Popen(
+            self.argv(*words), cwd=ROOT, env=self.env(), start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    @staticmethod
+    def argv(*words: str) -> list[str]:
+        return [sys.executable, "-m", "invoke", "--search-root", str(ROOT), *words]
+
+    def env(self, more: dict[str, str] | None = None) -> dict[str, str]:
+        return {**os.environ, "NEXUS_HOSTS": str(self.inventory), "COLUMNS": "200", **(more or {})}
+
+    def ok(self, *words: str, **kwargs: Any) -> str:
+        """The same, and it must succeed; what it said on both channels."""
+        done = self.inv(*words, **kwargs)
+        assert done.returncode == 0, f"inv {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def on(self, host: str, command: str, check: bool = True) -> str:
+        """A shell command on the host, by the container engine: no code of the toolkit is in the way."""
+        done = subprocess.run(
+            ["docker", "exec", compose.container(host), "sh", "-c", command],
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{host}: {command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def status(self) -> dict[str, Any]:
+        return dict(json.loads(self.inv("status", "--json").stdout))
+
+    def deploy(self) -> str:
+        return self.ok("deploy", "--hosts", "all", "--yes")
+
+    def variant(self, tmp_path: Path, old: str, new: str) -> Lab:
+        """Another inventory of the same cluster and state, with a piece of text replaced."""
+        text = self.inventory.read_text()
+        assert old in text
+        other = self.inventory.with_name(f"{tmp_path.name}.yml")
+        other.write_text(text.replace(old, new))
+        return Lab(other)
+
+    def eventually(self, host: str, command: str, seconds: float = 30) -> None:
+        """The command succeeds on the host within a generous while."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            try:
+                self.on(host, command)
+                return
+            except AssertionError:
+                time.sleep(0.3)
+        self.on(host, command)
+
+
+@pytest.fixture(scope="session")
+def fresh_lab(docker_services: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Seven hosts, up and reachable, and an inventory; nothing deployed."""
+    assert docker_services
+    nodes.up(_say)
+    home = tmp_path_factory.mktemp("inventory")
+    shutil.copy(known_hosts_file(nodes.STATE), home / "known_hosts")
+    shipped = (ROOT / "hosts.yml").read_text()
+    (home / "hosts.yml").write_text(
+        shipped.replace(".nexus/lab/id_ed25519", str(key_file(nodes.STATE))).replace(
+            ".nexus/lab/known_hosts", "known_hosts"
+        )
+    )
+    yield Lab(home / "hosts.yml")
+    if not KEEP:
+        nodes.down(_say)
+
+
+@pytest.fixture(scope="session")
+def lab(fresh_lab: Lab) -> Lab:
+    """The lab with the cluster deployed."""
+    if KEEP:
+        wipe(fresh_lab)
+    said = fresh_lab.deploy()
+    assert "deployed: 6 of 6 hosts changed, verified" in said
+    return fresh_lab
+
+
+@pytest.fixture
+def well(lab: Lab) -> Iterator[Lab]:
+    """The deployed lab, for tests that disturb it: brought back to what its inventory says before and after."""
+    lab.deploy()
+    yield lab
+    lab.deploy()
+
+
+def wipe(lab: Lab) -> None:
+    """Takes everything of ours off the nodes, as if they were new."""
+    for host in (*HOSTS, "spare"):
+        lab.on(
+            host,
+            "systemctl disable --now consul caddy; umount /var/lib/nexus; rm -rf /var/lib/nexus /var/lib/consul "
+            "/etc/consul.d /etc/nexus /etc/caddy /usr/local/bin/consul /usr/local/bin/caddy /etc/systemd/system/consul.service "
+            "/etc/systemd/system/caddy.service /etc/systemd/system/nexus-recover.service; systemctl daemon-reload; "
+            "userdel consul; userdel caddy; rm -rf /var/lib/caddy",
+            check=False,
+        )
