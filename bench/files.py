@@ -10,12 +10,12 @@ from pathlib import Path
 
 from bench.measure import Say
 from fabfile.core.artifacts import Artifact
-from fabfile.core.desired import CONSUL, Context, desired
+from fabfile.core.desired import Context, desired
 from fabfile.core.errors import NexusError
-from fabfile.core.manifest import File
 from fabfile.core.model import Cluster
 from fabfile.edge.fleet import Fleet
 from fabfile.edge.flow import Draft, draft, observe
+from fabfile.edge.state import State
 
 # what the peers bring, by its name in a target's folder
 PLACES = {"consul.hcl": "/etc/consul.d/consul.hcl", "consul.service": "/etc/systemd/system/consul.service"}
@@ -46,24 +46,15 @@ def prepare(cluster: Cluster, work: Path, say: Say) -> EndState:
 
 
 def _write(made: Draft, name: str, folder: Path) -> None:
-    host = made.cluster.host(name)
     arch = made.facts[name].arch
     assert arch is not None  # noqa: S101  observe has refused the others
     binaries = {program: by_arch[arch] for program, by_arch in made.builds.items()}
-    wanted: dict[str, File] = {}
-    for file in desired(Context(made.cluster, identity(made), made.where), host, binaries).files:
-        wanted[file.path] = file
-    assert CONSUL in wanted  # noqa: S101  every role has Consul
+    identity = State(made.cluster.state).cluster_id or ""  # draft has made it, if there was none
+    wanted = desired(Context(made.cluster, identity, made.where), made.cluster.host(name), binaries)
+    by_path = {file.path: file for file in wanted.files}
     folder.mkdir(parents=True)
     for short, path in PLACES.items():
-        (folder / short).write_bytes(wanted[path].content or b"")
-
-
-def identity(made: Draft) -> str:
-    """The cluster's id; `draft` has just made it if there was none."""
-    from fabfile.edge.state import State
-
-    return State(made.cluster.state).cluster_id or ""
+        (folder / short).write_bytes(by_path[path].content or b"")
 
 
 def unpacked(artifact: Artifact, work: Path) -> Path:

@@ -14,6 +14,8 @@ median of the rounds is given. Absolute seconds are this machine's own: trust th
 Each section is written by the command in its title.
 """
 
+COLUMNS = ("", "tool", "median s", "min", "max", "CPU s (user)", "peak MB", "× ours (min–max)")
+
 
 def number(value: float) -> str:
     """Three significant digits at least, never more than two behind the point."""
@@ -26,8 +28,8 @@ def times(found: Spread) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Left-aligned first column, numbers to the right."""
-    rule = ["---", *["--:"] * (len(columns) - 1)]
+    """Words to the left, numbers to the right: the first two columns are words."""
+    rule = ["---" if at < 2 else "--:" for at in range(len(columns))]
     return "".join("| " + " | ".join(row) + " |\n" for row in (columns, rule, *rows))
 
 
@@ -36,10 +38,11 @@ def comparison(first: str, samples: Mapping[str, Sequence[Sample]], ours: str) -
     rows = []
     for name, runs in samples.items():
         wall = spread(walls(runs))
+        cpu, user = spread([s.cpu for s in runs]).median, spread([s.user for s in runs]).median
         against = "1" if name == ours else times(ratio(runs, samples[ours]))
         rows.append([
             first, name, number(wall.median), number(wall.low), number(wall.high),
-            number(spread([s.cpu for s in runs]).median), f"{max(s.memory for s in runs):.0f}", against,
+            f"{number(cpu)} ({number(user)})", f"{max(s.memory for s in runs):.0f}", against,
         ])  # fmt: skip
     return rows
 

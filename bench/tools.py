@@ -17,6 +17,7 @@ WORK = ROOT / ".nexus" / "bench"
 OURS, PYINFRA, ANSIBLE = "Nexus Ops", "pyinfra", "Ansible"
 _PEERS = Path(__file__).parent / "peers"
 _PINS = Path(__file__).with_name("requirements.txt")
+_OPERATIONS = 8  # of peers/pyinfra_deploy.py
 Check = Callable[[int, str], str]
 
 
@@ -41,7 +42,7 @@ def _must(argv: Sequence[str]) -> str:
 
 
 def versions(binaries: Path) -> str:
-    """`pyinfra 3.10.0, Ansible (core) 2.19.14, Python 3.11.7`."""
+    """`pyinfra 3.10.0, ansible-core 2.19.14, Python 3.11.7`."""
     ask = "from importlib.metadata import version as v; import platform as p; "
     ask += "print(f\"pyinfra {v('pyinfra')}, ansible-core {v('ansible-core')}, Python {p.python_version()}\")"
     return _must([str(binaries / "python"), "-c", ask]).strip()
@@ -93,31 +94,36 @@ def says(word: str, codes: Sequence[int] = (0,)) -> Check:
 
 
 def pyinfra_check(hosts: int, changing: bool) -> Check:
-    """All hosts done, and changes on them only where some are due. Reads pyinfra's closing table."""
+    """Every operation was done on every host, and changed something only where it should."""
 
     def check(code: int, text: str) -> str:
         if code:
             return f"exit code {code}: {last_line(text)}"
-        changed, failed = pyinfra_totals(text)
-        if failed:
-            return f"{failed} operations failed"
+        done, changed, failed = pyinfra_totals(text)
+        if failed or done != hosts * _OPERATIONS:
+            return f"{done} operations of {hosts * _OPERATIONS}, {failed} failed"
         return "" if (changed > 0) == changing else f"{changed} operations changed something"
 
-    _ = hosts
     return check
 
 
-def pyinfra_totals(text: str) -> tuple[int, int]:
-    raise NotImplementedError(text)
+def pyinfra_totals(text: str) -> tuple[int, int, int]:
+    """Operations in all, those that changed something, those that failed, from pyinfra's closing table."""
+    found = re.search(r"Grand total +(\S+) +(\S+) +(\S+) +(\S+)", text)
+    cells = [0 if cell == "-" else int(cell) for cell in found.groups()] if found else [0, 0, 0, 0]
+    return cells[0], cells[1], cells[2]
 
 
-def ansible_check(changing: bool) -> Check:
-    """No host failed, and tasks changed something only where they should. Reads Ansible's recap."""
+def ansible_check(hosts: int, changing: bool) -> Check:
+    """Every host is in the recap and none failed, and tasks changed something only where they should."""
 
     def check(code: int, text: str) -> str:
         if code:
             return f"exit code {code}: {last_line(text)}"
-        changed = sum(int(n) for n in re.findall(r"changed=(\d+)", text))
+        each = [int(n) for n in re.findall(r"ok=\d+ +changed=(\d+)", text)]
+        if len(each) != hosts:
+            return f"{len(each)} of {hosts} hosts are in its recap"
+        changed = sum(each)
         return "" if (changed > 0) == changing else f"{changed} tasks changed something"
 
     return check

@@ -41,6 +41,7 @@ link() { ln -s "$1" "$2.$$" && mv -T "$2.$$" "$2"; }
 cleanup() {
   code=$?
   trap - EXIT
+  trap '' HUP INT TERM PIPE                  # or a reader that has gone would end the cleaning half way
   case "$code" in 0 | 3) ;; *) tell "failed stopped by a command that failed with $code; $outcome" ;; esac
   picked put "$dir/actions" 2>/dev/null | while read -r path; do rm -f "$root$path.nexus-new"; done
   rm -rf "$dir" "$state"/store/.new.*

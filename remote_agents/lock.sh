@@ -23,7 +23,12 @@ take() {
     return
   fi
   now=$(date +%s)
-  printf 'id %s\norigin %s\nwho %s\nwhat %s\nsince %s\nexpires %s\n' "$1" "$3" "$4" "$5" "$now" $((now + $2)) >"$lock.new"
+  printf 'id %s\norigin %s\nwho %s\nwhat %s\nsince %s\nexpires %s\n' \
+    "$1" "$3" "$4" "$5" "$now" $((now + $2)) >"$lock.new" 2>/dev/null || {
+    rm -f "$lock.new"
+    printf 'no room for the lock in %s; nothing was changed\n' "$state" >&2
+    exit 1
+  }
   mv "$lock.new" "$lock"
   printf 'taken %s\n' "$1"
 }

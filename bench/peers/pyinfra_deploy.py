@@ -4,7 +4,7 @@ from pyinfra import host  # type: ignore[import-not-found]
 from pyinfra.operations import files, server, systemd  # type: ignore[import-not-found]
 from pyinfra.operations.util import any_changed  # type: ignore[import-not-found]
 
-server.user(
+server.user(  # noqa: S604  `shell` is the user's login shell
     name="user",
     user="consul",
     system=True,

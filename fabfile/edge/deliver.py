@@ -16,10 +16,11 @@ _CHUNK = 1 << 17
 
 # Unpacks into a folder of its own and hands over. A payload that breaks off leaves nothing.
 _RECEIVE = """set -eu; umask 077; s=/var/lib/nexus; mkdir -p $s; chmod 0700 $s
-find $s -maxdepth 1 -name 'in.*' -mmin +60 -exec rm -rf {} +
+find $s -maxdepth 1 -name 'in.*' -mmin +10 -exec rm -rf {} +
 d=$(mktemp -d $s/in.XXXXXX)
 trap 'rm -rf "$d"' EXIT
-tar -xf - -C "$d" || { echo 'failed the payload broke off (connection or disk); nothing was changed'; exit 3; }
+trap 'exit 129' HUP INT TERM PIPE
+tar -xf - -C "$d" || { rm -rf "$d"; echo 'failed the payload broke off (connection or disk); nothing was changed'; exit 3; }
 trap - EXIT
 exec sh "$d/apply.sh" "$d" ''
 """

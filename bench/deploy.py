@@ -1,0 +1,105 @@
+"""bench.deploy: the same hosts to the same end state with three tools, from nothing and with nothing to do."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import machine, tools
+from bench.files import EndState, prepare
+from bench.measure import Say, Tool, rounds, run
+from bench.report import COLUMNS, comparison, goal, table
+from bench.stats import Sample, ratio
+from bench.targets import Target, targets
+from bench.tools import ANSIBLE, OURS, PYINFRA, WORK
+from bench.wipe import wipe
+from fabfile.core.model import Cluster
+
+Samples = Mapping[str, Sequence[Sample]]
+COLD, SAME = "cold", "nothing to do"
+
+NOTES = """Each tool brings the same bytes: the Consul binary, `consul.hcl` and `consul.service` as our own code renders
+them, the `consul` user, the unit enabled and running. *cold*: before every run the hosts are wiped of all that
+(outside the measured time). *nothing to do*: each tool meets the state that our own deploy has left, and the
+run counts only if it says itself that it changed nothing.
+
+- What ours does beyond that, in the same time: Caddy on the load balancer, the recover unit, the host's identity
+  file, `consul validate` and its kin before anything is placed, one manager after the other with a gate on leader
+  and quorum, a wait until each host is alive in the cluster, and a second probe that must find nothing left to do.
+  The peers start all hosts at once and end when systemd has started the unit, whether a cluster comes of it or not.
+- Ours uploads the binary compressed, as it always does; the peers get the plain file, their usual input.
+- Ansible: pipelining, 50 forks, ControlPersist, no fact gathering; connections of the run before are closed first.
+  pyinfra: `-y` (no dry pass), its own default parallelism.
+- CPU is user + system on the operator's side (Ansible's ssh masters not counted); memory is that of the largest
+  single process, the highest of all runs. The hosts run on the same machine and share its cores.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """All that a run of this benchmark needs. `sockets` is a short path: a Unix socket's name has 108 bytes."""
+
+    cluster: Cluster
+    hosts: tuple[Target, ...]
+    state: EndState
+    binaries: Path
+    sockets: Path
+
+
+def measure(cluster: Cluster, count: int, say: Say) -> list[str]:
+    """Runs both scenarios and leaves the cluster deployed. The section's parts, as Markdown."""
+    WORK.mkdir(mode=0o700, parents=True, exist_ok=True)
+    binaries = tools.environment(say)
+    hosts = targets(cluster, WORK / "files")
+    with tempfile.TemporaryDirectory(prefix="nxb") as sockets:
+        stage = Stage(cluster, hosts, prepare(cluster, WORK, say), binaries, Path(sockets))
+        say(f"bench.deploy: {COLD}, {len(hosts)} hosts")
+        cold = rounds(_tools(stage, True), count, WORK, say, lambda: wipe(hosts))
+        say(f"bench.deploy: {SAME}")
+        _settle(stage, say)
+        same = rounds(_tools(stage, False), count, WORK, say)
+    head = _head(stage, count)
+    return [head, _rows({COLD: cold, SAME: same}), _goals(cold, same), NOTES]
+
+
+def _tools(stage: Stage, cold: bool) -> list[Tool]:
+    hosts, binary, count = stage.hosts, stage.state.binary, len(stage.hosts)
+    ours = tools.says("deployed: " if cold else "nothing changed: ")
+    peer, play = tools.pyinfra_check(count, cold), tools.ansible_check(count, cold)
+    return [
+        tools.inv(OURS, ("deploy", "--hosts", "all", "--yes"), stage.cluster.source, ours),
+        tools.pyinfra(hosts, binary, stage.binaries, WORK, peer),
+        tools.ansible(hosts, binary, stage.binaries, WORK, stage.sockets, play),
+    ]
+
+
+def _settle(stage: Stage, say: Say) -> None:
+    """From nothing to the state that all three must find right."""
+    wipe(stage.hosts)
+    sample = run(_tools(stage, True)[0], WORK)
+    say(f"  deployed once more in {sample.wall:.1f} s")
+
+
+def _head(stage: Stage, count: int) -> str:
+    roles = ", ".join(f"{h.name} [{', '.join(h.roles)}]" for h in stage.cluster.hosts)
+    return (
+        f"{machine.size()}. Consul {stage.state.version}. {tools.versions(stage.binaries)}. {count} runs a tool "
+        f"and scenario.\nHosts: {roles}.\n"
+    )
+
+
+def _rows(found: Mapping[str, Samples]) -> str:
+    return table(COLUMNS, [row for name, samples in found.items() for row in comparison(name, samples, OURS)])
+
+
+def _goals(cold: Samples, same: Samples) -> str:
+    def times(samples: Samples, peer: str) -> float:
+        return ratio(samples[peer], samples[OURS]).median
+
+    return (
+        goal(f"{SAME}, times faster than pyinfra (at least 4)", 4, times(same, PYINFRA))
+        + goal(f"{SAME}, times faster than Ansible (at least 20)", 20, times(same, ANSIBLE))
+        + goal(f"{COLD}, times faster than pyinfra (at least 1.5)", 1.5, times(cold, PYINFRA))
+    )

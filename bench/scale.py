@@ -1,0 +1,91 @@
+"""bench.scale: one node at N addresses, nothing to do: how time and memory grow with the fleet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bench import endpoints, machine, tools
+from bench.files import EndState, prepare
+from bench.measure import Say, Tool, rounds, run
+from bench.report import COLUMNS, comparison, goal, table
+from bench.stats import Sample, ratio
+from bench.targets import Target
+from bench.tools import OURS, PYINFRA, WORK
+from bench.wipe import wipe
+from fabfile.edge.inventory import load
+
+Samples = Mapping[str, Sequence[Sample]]
+
+NOTES = """One node (the lab's spare) answers at all N addresses, by a small TCP forwarder on the same machine; so the
+operator's side is what is measured, and one sshd and two cores carry all N hosts' share of the work, for both
+tools alike.
+
+- Ours is `inv plan --json`: probe every endpoint, render every host's files, compare, print. It is what
+  `inv deploy` does before it says that nothing changed, and a little more: one machine can be as deployed for one
+  name only, so the other N - 1 endpoints differ in two or three small files, and their diffs are made and printed.
+  A run counts only if exactly those N - 1 differ.
+- pyinfra runs Consul's operations (user, folder, three files, unit; `-y`, its own default parallelism) with one
+  and the same set of files for all endpoints; a run counts only if no operation changed anything. Its binary is
+  compared by its sum on each endpoint; ours is taken from the ledger that the last deploy left on the host, where
+  inode, size and times must all still match.
+- CPU is user + system on the operator's side, the forwarder's own not counted; memory is that of the largest
+  single process, the highest of all runs.
+"""
+
+
+def measure(counts: Sequence[int], count: int, say: Say) -> list[str]:
+    """Deploys to the spare node, measures at each size, wipes it. The section's parts, as Markdown."""
+    work = WORK / "scale"
+    work.mkdir(mode=0o700, parents=True, exist_ok=True)
+    binaries = tools.environment(say)
+    most = max(counts)
+    node = endpoints.spare(work / "known_hosts", most)
+    try:
+        wipe([node])
+        with endpoints.road(node, most, work / "forward.log"):
+            state = _deployed(node, work, say)
+            found = {n: _at(n, count, node, state, binaries, work, say) for n in counts}
+    finally:
+        wipe([node])
+    head = f"{machine.size()}. Consul {state.version}. {tools.versions(binaries)}. {count} runs a tool and size.\n"
+    rows = [row for n, samples in found.items() for row in comparison(str(n), samples, OURS)]
+    return [head, table(("endpoints", *COLUMNS[1:]), rows), goals(found), NOTES]
+
+
+def _inventory(count: int, node: Target, work: Path) -> Path:
+    path = work / f"hosts-{count}.yml"
+    path.write_text(endpoints.inventory(count, node.key, node.known_hosts))
+    return path
+
+
+def _deployed(node: Target, work: Path, say: Say) -> EndState:
+    """Our own deploy, to the first endpoint; every tool must then find its state right."""
+    only = _inventory(1, node, work)
+    words = ("deploy", "--hosts", "all", "--yes")
+    run(tools.inv("deploy", words, only, tools.says("deployed: "), work / "state"), work)
+    cluster, _ = load(str(only), {**os.environ, "NEXUS_STATE": str(work / "state")}, work)
+    return prepare(cluster, work, say)
+
+
+def _at(
+    size: int, count: int, node: Target, state: EndState, binaries: Path, work: Path, say: Say
+) -> dict[str, list[Sample]]:
+    say(f"bench.scale: {size} endpoints")
+    check = tools.says(f'"changes": {size - 1},', codes=(0,) if size == 1 else (2,))
+    ours = tools.inv(OURS, ("plan", "--hosts", "all", "--json"), _inventory(size, node, work), check, work / "state")
+    ends = endpoints.endpoints(node, size)
+    peer: Tool = tools.pyinfra(ends, state.binary, binaries, work, tools.pyinfra_check(size, changing=False))
+    return rounds([ours, peer], count, work, say)
+
+
+def goals(found: Mapping[int, Samples]) -> str:
+    """Judged at 100 endpoints; a run that left them out is not judged."""
+    if 100 not in found:
+        return ""
+    samples = found[100]
+    memory = max(s.memory for s in samples[OURS])
+    return goal(
+        "100 endpoints, times faster than pyinfra (at least 10)", 10, ratio(samples[PYINFRA], samples[OURS]).median
+    ) + goal("100 endpoints, our memory in MB (at most 200)", 200, memory, more_is_better=False)

@@ -1,0 +1,58 @@
+"""Benchmarks: our speed beside pyinfra's and Ansible's, on the lab's own hosts. The work is in `bench/`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from invoke.context import Context
+
+from ..core.errors import InputError
+from .base import command, confirm, inventory, say
+
+_HELP = {
+    "runs": "how often each tool runs (default: 5; scale: 3)",
+    "counts": "sizes of the fleet, a comma list (default: 1,10,50,100)",
+    "report": "the document that gets the table (default: docs/BENCHMARKS.md)",
+}
+
+
+@command(help=_HELP)
+def deploy(
+    c: Context, runs: int = 5, inventory_: str = "", report: str = "", yes: bool = False, debug: bool = False
+) -> None:
+    """Deploy cold and with nothing to do, beside pyinfra and Ansible. Wipes the lab's hosts; leaves them deployed."""
+    from bench import deploy as benchmark
+    from bench.targets import targets
+
+    cluster = inventory(inventory_)
+    hosts = targets(cluster, Path())  # refuses what is no lab host, before the question
+    confirm(f"Wipe {', '.join(h.name for h in hosts)} of cluster {cluster.name}, again and again?", yes)
+    _tell("bench.deploy", benchmark.measure(cluster, _count(runs), say), report)
+
+
+@command(help=_HELP)
+def scale(
+    c: Context, counts: str = "1,10,50,100", runs: int = 3, report: str = "", yes: bool = False, debug: bool = False
+) -> None:
+    """Find nothing to do on 1 to 100 endpoints, beside pyinfra. Uses the lab's spare node, and wipes it."""
+    from bench import scale as benchmark
+    from bench.endpoints import counts as parsed
+
+    sizes = parsed(counts)
+    confirm("Wipe the lab's node spare (127.0.7.7)?", yes)
+    _tell("bench.scale", benchmark.measure(sizes, _count(runs), say), report)
+
+
+def _count(runs: int) -> int:
+    if runs < 1:
+        raise InputError([f"--runs: {runs} is not 1 or more"], "--runs 5")
+    return runs
+
+
+def _tell(name: str, parts: list[str], report: str) -> None:
+    from bench import book
+
+    path = Path(report) if report else book.BOOK
+    book.write(name, parts, path)
+    print("\n".join(parts))
+    say(f"written to {path}")

@@ -1,0 +1,468 @@
+"""remote_agents/apply.sh, run for real on a temporary root under each shell, with payloads that deploy would send."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from fabfile.core.manifest import Folder, Manifest, Unit
+from fabfile.core.plan import HostPlan, diff
+
+from .roots import (
+    GROUP,
+    SHELLS,
+    USER,
+    Outcome,
+    apply,
+    bytes_of,
+    call,
+    content_of,
+    file,
+    make_root,
+    packed_file,
+    paths_of,
+    probe,
+    sha,
+    state_of,
+    tree,
+    unpack,
+)
+
+PROGRAM, CONFIG = "/usr/local/bin/consul", "/etc/consul.d/consul.hcl"
+BIG, IDENTITY = "/usr/local/bin/big", "/etc/nexus/host.json"
+AGREES = b"#!/bin/sh\nexit 0\n"
+REFUSES = b"#!/bin/sh\necho 'unknown key frobnicate'\necho 'line 3' >&2\nexit 1\n"
+BIG_SIZE = 1_200_000  # above the size from which a file shares the store's inode
+
+
+WORKERS = 4
+COMMANDS = 70  # at most, in one deploy of the crash tests
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return make_root(tmp_path / "root")
+
+
+def old_generation(folder: Path) -> Manifest:
+    return Manifest(
+        folders=(Folder("/etc/consul.d", "0750", USER, GROUP),),
+        files=(
+            file(PROGRAM, AGREES, "0755"), file(CONFIG, b"old = 1\n" * 40, "0640"), file(IDENTITY, b"{}\n"),
+            file("/etc/nexus/leaves", b"l\n" * 30), packed_file(BIG, b"o" * BIG_SIZE, folder),
+        ),
+        units=(Unit("consul.service", "r1", "l1"),),
+    )  # fmt: skip
+
+
+def new_generation(folder: Path) -> Manifest:
+    return Manifest(
+        folders=(Folder("/etc/consul.d", "0700", USER, GROUP),),
+        files=(
+            file(PROGRAM, AGREES, "0755"), file(CONFIG, b"new = 22\n" * 50, "0600"), file(IDENTITY, b"{}\n"),
+            file("/etc/nexus/comes", b"c\n" * 30, "0600"), packed_file(BIG, b"n" * BIG_SIZE, folder),
+        ),
+        units=(Unit("consul.service", "r2", "l1"),),
+    )  # fmt: skip
+
+
+def plan_for(shell: str, root: Path, wanted: Manifest, *known: Manifest) -> HostPlan:
+    """What deploy would do now: a fresh probe, and the difference."""
+    return diff("h1", wanted, probe(shell, root, *paths_of(wanted, *known)))
+
+
+def deploy(shell: str, root: Path, wanted: Manifest, folder: Path, *known: Manifest) -> Outcome:
+    return apply(shell, unpack(plan_for(shell, root, wanted, *known), folder), root)
+
+
+def assert_is(shell: str, root: Path, wanted: Manifest, *known: Manifest) -> None:
+    """The files themselves, and what the next probe makes of them, are the wanted generation and nothing else."""
+    for item in wanted.files:
+        assert content_of(root, item.path) == bytes_of(item), item.path
+        place = root / item.path.lstrip("/")
+        assert oct(place.stat().st_mode & 0o7777)[2:].rjust(4, "0") == item.mode, item.path
+    for path in set(paths_of(*known)) - set(paths_of(wanted)):
+        assert content_of(root, path) is None, path
+    plan = plan_for(shell, root, wanted, *known)
+    assert (plan.files, plan.recorded) == ((), True)
+    assert not list(root.rglob("*.nexus-new"))
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Manifest:
+    return old_generation(tmp_path)
+
+
+@pytest.fixture
+def new(tmp_path: Path) -> Manifest:
+    return new_generation(tmp_path)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_bare_host_gets_its_first_generation(shell: str, root: Path, old: Manifest, tmp_path: Path) -> None:
+    """Files, folders and modes are created as wanted, each step is told, the payload is gone at the end."""
+    done = deploy(shell, root, old, tmp_path / "in")
+    assert (done.code, done.lines[-1]) == (0, f"done {old.id}")
+    assert_is(shell, root, old)
+    assert oct((root / "etc/consul.d").stat().st_mode & 0o777) == "0o750"
+    assert done.every("step put") == [f.path for f in old.files]
+    assert done.every("step check") == [CONFIG]
+    assert not (tmp_path / "in").exists()
+    facts = probe(shell, root)
+    assert (facts.current, facts.pending, facts.manifest) == (old.id, None, Manifest(
+        old.accounts, old.folders, facts.manifest.files, old.units))  # fmt: skip
+    assert facts.manifest.id == old.id
+    assert facts.stamps == {"consul.service": "r1 l1"}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_second_generation_keeps_the_first(
+    shell: str, root: Path, old: Manifest, new: Manifest, tmp_path: Path
+) -> None:
+    """Update, create and remove leave the new files only; the generation before is kept as `previous`, with bytes."""
+    deploy(shell, root, old, tmp_path / "in1")
+    plan = plan_for(shell, root, new)
+    assert {c.path for c in plan.files} == {CONFIG, BIG, "/etc/nexus/comes", "/etc/nexus/leaves"}
+    done = apply(shell, unpack(plan, tmp_path / "in2"), root)
+    assert (done.code, done.err) == (0, "")
+    assert_is(shell, root, new, old)
+    assert oct((root / "etc/consul.d").stat().st_mode & 0o777) == "0o700"
+    facts = probe(shell, root, previous=True)
+    assert facts.previous is not None
+    assert (facts.current, facts.previous.id) == (new.id, old.id)
+    assert {f.sha256 for f in (*old.files, *new.files)} == facts.store
+    assert facts.stamps == {"consul.service": "r2 l1"}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_rollback_needs_no_bytes(shell: str, root: Path, old: Manifest, new: Manifest, tmp_path: Path) -> None:
+    """The previous manifest alone, with no blob in the payload, brings the first generation back, and forth again."""
+    deploy(shell, root, old, tmp_path / "in1")
+    deploy(shell, root, new, tmp_path / "in2")
+    for n, wanted in enumerate((old, new)):
+        facts = probe(shell, root, *paths_of(old, new), previous=True)
+        assert facts.previous is not None
+        plan = diff("h1", facts.previous, facts)
+        assert plan.missing_blobs() == ()
+        folder = unpack(plan, tmp_path / f"back{n}")
+        assert not (folder / "blobs").exists()
+        assert apply(shell, folder, root).code == 0
+        assert_is(shell, root, wanted, old, new)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_only_two_generations_are_kept(shell: str, root: Path, old: Manifest, new: Manifest, tmp_path: Path) -> None:
+    """A third generation drops the first: its folder, and every stored byte that no kept one needs."""
+    third = Manifest(files=(file(PROGRAM, AGREES, "0755"), file(CONFIG, b"third\n")))
+    for n, wanted in enumerate((old, new, third)):
+        assert deploy(shell, root, wanted, tmp_path / f"in{n}").code == 0
+    facts = probe(shell, root)
+    assert facts.store == {f.sha256 for f in (*new.files, *third.files)}
+    assert {p.name for p in (state_of(root) / "generations").iterdir()} == {new.id, third.id}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_ledger_spares_the_probe_the_hashing(shell: str, root: Path, old: Manifest, tmp_path: Path) -> None:
+    """After a deploy every file's sum is known from the ledger, so that the next probe reads none of them."""
+    deploy(shell, root, old, tmp_path / "in")
+    ledger = state_of(root) / "sums"
+    ledger.write_text(ledger.read_text().replace(old.files[0].sha256, "f" * 64))
+    assert ledger.read_text().count("\n") == len(old.files)
+    assert probe(shell, root, PROGRAM).files[PROGRAM].sha256 == "f" * 64
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_history_says_who(shell: str, root: Path, old: Manifest, new: Manifest, tmp_path: Path) -> None:
+    """Each change leaves one line: when, which generation, who and what."""
+    deploy(shell, root, old, tmp_path / "in1")
+    deploy(shell, root, new, tmp_path / "in2")
+    rows = [line.split(" ", 2) for line in (state_of(root) / "history").read_text().splitlines()]
+    assert [row[1:] for row in rows] == [[old.id, "op@laptop deploy"], [new.id, "op@laptop deploy"]]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_foreign_file_is_kept(shell: str, root: Path, old: Manifest, tmp_path: Path) -> None:
+    """What stood in a place that we take over is kept beside the generation, and where is told."""
+    place = root / CONFIG.lstrip("/")
+    place.parent.mkdir()
+    place.write_bytes(b"someone's own\n")
+    done = deploy(shell, root, old, tmp_path / "in")
+    assert done.code == 0
+    assert_is(shell, root, old)
+    [where] = done.every("step keep")
+    assert Path(where).read_bytes() == b"someone's own\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_drifted_file_is_put_back(shell: str, root: Path, old: Manifest, tmp_path: Path) -> None:
+    """A deploy of the same generation undoes an edit and a changed mode, and puts a removed file back."""
+    deploy(shell, root, old, tmp_path / "in1")
+    (root / CONFIG.lstrip("/")).write_bytes(b"edited\n")
+    (root / IDENTITY.lstrip("/")).chmod(0o666)
+    (root / "etc/nexus/leaves").unlink()
+    assert deploy(shell, root, old, tmp_path / "in2").code == 0
+    assert_is(shell, root, old)
+
+
+STORE_ONLY = ("var/lib/nexus/store",)  # verified blobs may stay there: they are called by their sums
+
+
+def refused(shell: str, root: Path, folder: Path, env: Mapping[str, str] | None = None) -> Outcome:
+    """Applies a payload that must be refused, and holds the host to having changed nowhere."""
+    before = tree(root, STORE_ONLY)
+    done = apply(shell, folder, root, env=env)
+    assert done.code != 0
+    assert tree(root, STORE_ONLY) == before
+    for blob in (state_of(root) / "store").glob("*"):
+        assert sha(blob.read_bytes()) == blob.name
+    assert not folder.exists()
+    return done
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_another_base_is_refused(shell: str, root: Path, old: Manifest, new: Manifest, tmp_path: Path) -> None:
+    """A plan made against another generation than the host's stops before it touches anything, and names both."""
+    stale = plan_for(shell, root, new)
+    deploy(shell, root, old, tmp_path / "in1")
+    done = refused(shell, root, unpack(stale, tmp_path / "in2"))
+    assert old.id in done.failed
+    assert "deploy again" in done.failed
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("which", ["plain", "gzip", "wrong sum in gzip", "absent"])
+def test_a_damaged_blob_is_refused(
+    shell: str, which: str, root: Path, old: Manifest, new: Manifest, tmp_path: Path
+) -> None:
+    """A blob that is not what its name says, or is missing, leaves all files as they were."""
+    deploy(shell, root, old, tmp_path / "in1")
+    folder = unpack(plan_for(shell, root, new), tmp_path / "in2")
+    sums = {f.path: f.sha256 for f in new.files}
+    if which == "plain":
+        (folder / "blobs" / sums[CONFIG]).write_bytes(b"evil\n")
+    elif which == "gzip":
+        blob = folder / "blobs" / f"{sums[BIG]}.gz"
+        blob.write_bytes(blob.read_bytes()[:-20])
+    elif which == "wrong sum in gzip":
+        (folder / "blobs" / f"{sums[BIG]}.gz").write_bytes(gzip.compress(b"evil\n"))
+    else:
+        (folder / "blobs" / sums[CONFIG]).unlink()
+    assert refused(shell, root, folder).failed
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_truncated_payload_is_refused(
+    shell: str, root: Path, old: Manifest, new: Manifest, tmp_path: Path
+) -> None:
+    """An action list cut anywhere before its end mark, or absent, changes nothing."""
+    deploy(shell, root, old, tmp_path / "in1")
+    plan = plan_for(shell, root, new)
+    text = unpack(plan, tmp_path / "look") / "actions"
+    whole = text.read_bytes()
+    assert whole.endswith(b"\nend\n")
+    for n, cut in enumerate((0, 3, len(whole) // 2, len(whole) - 5, len(whole) - 4, len(whole) - 2)):
+        folder = unpack(plan, tmp_path / f"cut{n}")
+        (folder / "actions").write_bytes(whole[:cut])
+        assert "incomplete" in refused(shell, root, folder).failed
+    folder = unpack(plan, tmp_path / "none")
+    (folder / "actions").unlink()
+    assert "incomplete" in refused(shell, root, folder).failed
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_failing_check_is_told_and_changes_nothing(
+    shell: str, root: Path, old: Manifest, tmp_path: Path
+) -> None:
+    """The program's own refusal, from the payload that brings it, stops the deploy; its words come as the log."""
+    deploy(shell, root, old, tmp_path / "in1")
+    wrong = Manifest(files=(file(PROGRAM, REFUSES, "0755"), file(CONFIG, b"frobnicate = 1\n")))
+    done = refused(shell, root, unpack(plan_for(shell, root, wrong), tmp_path / "in2"))
+    assert (done.code, done.every("log")) == (3, ["unknown key frobnicate", "line 3"])
+    assert CONFIG in done.failed
+    assert_is(shell, root, old)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_new_program_is_asked_about_the_old_config(shell: str, root: Path, old: Manifest, tmp_path: Path) -> None:
+    """A changed program checks a configuration that stays, for it may not know its keys any more."""
+    deploy(shell, root, old, tmp_path / "in1")
+    wrong = Manifest(files=(file(PROGRAM, REFUSES, "0755"), *old.files[1:]))
+    done = refused(shell, root, unpack(plan_for(shell, root, wrong), tmp_path / "in2"))
+    assert done.every("log") == ["unknown key frobnicate", "line 3"]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_refused_check_leaves_the_modes_of_live_files(
+    shell: str, root: Path, old: Manifest, tmp_path: Path
+) -> None:
+    """Files that share the store's inode keep their mode while a copy of them is checked."""
+    deploy(shell, root, old, tmp_path / "in1")
+    wrong = Manifest(files=(file(PROGRAM, REFUSES, "0755"), file(CONFIG, b"x\n"), old.files[-1]))
+    refused(shell, root, unpack(plan_for(shell, root, wrong), tmp_path / "in2"))
+    assert (root / BIG.lstrip("/")).stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_gone_reader_does_not_stop_a_commit(
+    shell: str, root: Path, old: Manifest, new: Manifest, tmp_path: Path
+) -> None:
+    """When the connection closes while files are swapped, the host goes on to the whole new generation."""
+    deploy(shell, root, old, tmp_path / "in1")
+    folder = unpack(plan_for(shell, root, new), tmp_path / "in2")
+    running = subprocess.Popen(
+        [shell, folder / "apply.sh", folder, root], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert running.stdout is not None
+    assert running.stderr is not None
+    for line in running.stdout:
+        if line.startswith(b"step put"):
+            break
+    running.stdout.close()
+    running.stderr.close()
+    running.wait(30)
+    assert_is(shell, root, new, old)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_finishing_nothing_does_nothing(shell: str, root: Path, old: Manifest, tmp_path: Path) -> None:
+    """With no journal, `--finish` leaves a host that was or was never deployed as it is."""
+    before = tree(root)
+    assert call(shell, state_script(), "--finish", root).code == 0
+    assert tree(root) == before
+    deploy(shell, root, old, tmp_path / "in1")
+    before = tree(root)
+    assert call(shell, state_of(root) / "apply.sh", "--finish", root).code == 0
+    assert tree(root) == before
+
+
+def state_script() -> Path:
+    return Path(__file__).parents[2] / "remote_agents/apply.sh"
+
+
+# --- killed at any moment ------------------------------------------------------------------------------------------
+
+CRASHING = ("mv", "ln", "cp", "rm", "mkdir", "gzip", "sync")
+# Counts the commands that change something; at the chosen one it kills the whole process group, a copy half way.
+SHIM = """#!/bin/sh
+read -r n <"$NEXUS_CRASH" || :
+n=$((n + 1))
+printf '%s\\n' "$n" >"$NEXUS_CRASH"
+if [ "$n" = "$NEXUS_CRASH_AT" ]; then
+  if [ NAME = cp ]; then
+    REAL "$@"
+    for last; do :; done
+    [ ! -d "$last" ] || last=$last/${1##*/}
+    truncate -s 7 "$last"
+  fi
+  kill -9 0
+fi
+exec REAL "$@"
+"""
+
+
+class Crashes:
+    """A host with the old generation, copied for each trial, and the payload of the new one."""
+
+    def __init__(self, shell: str, folder: Path) -> None:
+        self.shell, self.folder = shell, folder
+        self.old, self.new = old_generation(folder), new_generation(folder)
+        self.seed = make_root(folder / "seed")
+        assert deploy(shell, self.seed, self.old, folder / "in").code == 0
+        self.plan = plan_for(shell, self.seed, self.new)
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        for name in CRASHING:
+            (self.bin / name).write_text(SHIM.replace("NAME", name).replace("REAL", shutil.which(name) or name))
+            (self.bin / name).chmod(0o755)
+
+    def start(self, trial: str, at: int = 0) -> tuple[Path, subprocess.Popen[bytes]]:
+        """`at`: the number of the command before which all is killed; 0 counts nothing."""
+        root, payload, count = (self.folder / f"{word}-{trial}" for word in ("root", "payload", "count"))
+        shutil.copytree(self.seed, root, symlinks=True)
+        unpack(self.plan, payload)
+        count.write_text("0\n")
+        path = f"{self.bin}:{os.environ['PATH']}" if at else os.environ["PATH"]
+        env = {**os.environ, "PATH": path, "NEXUS_CRASH": str(count), "NEXUS_CRASH_AT": str(at)}
+        process = subprocess.Popen(
+            [self.shell, payload / "apply.sh", payload, root], env=env, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        return root, process
+
+    def judge(self, root: Path, finish: bool) -> None:
+        """Whole files only; then the journal, or the next deploy, brings the host to one generation."""
+        have = [{f.path: bytes_of(f) for f in m.files} for m in (self.old, self.new)]
+        for path in paths_of(self.old, self.new):
+            assert content_of(root, path) in [h.get(path) for h in have], path
+        state = state_of(root)
+        if finish:
+            swapped = (state / "pending").is_symlink() or os.readlink(state / "current").endswith(self.new.id)
+            assert call(self.shell, state / "apply.sh", "--finish", root).code == 0
+            assert not (state / "pending").is_symlink()
+        else:
+            swapped = True
+            plan = plan_for(self.shell, root, self.new, self.old)
+            done = apply(self.shell, unpack(plan, root.with_name(f"again-{root.name}")), root)
+            assert done.code == 0, done.lines
+            assert not list(root.rglob("*.nexus-new"))
+        for path in paths_of(self.old, self.new):
+            assert content_of(root, path) == have[swapped].get(path), path
+        assert os.readlink(state / "current").endswith((self.old, self.new)[swapped].id)
+        shutil.rmtree(root)
+
+
+@pytest.fixture
+def crashes(request: pytest.FixtureRequest, tmp_path: Path) -> Crashes:
+    return Crashes(request.param, tmp_path)
+
+
+@pytest.mark.parametrize("crashes", SHELLS[:1], indirect=True)
+def test_killed_before_any_command_the_host_is_old_or_new(crashes: Crashes) -> None:
+    """Killed before each command of a deploy in turn, copies half done, no file is half and the host comes through."""
+
+    def trial(at: int) -> bool:
+        root, process = crashes.start(str(at), at)
+        if process.wait(30) == 0:
+            return False
+        assert process.returncode == -signal.SIGKILL
+        crashes.judge(root, finish=at % 2 == 0)
+        return True
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        killed = list(pool.map(trial, range(1, COMMANDS + 2)))
+    print(killed.count(True))
+    assert killed == [True] * killed.count(True) + [False] * killed.count(False)
+    assert 40 <= killed.count(True) <= COMMANDS, "the sweep does not reach the end of a deploy"
+
+
+@pytest.mark.parametrize("crashes", SHELLS, indirect=True)
+def test_killed_at_any_moment_the_host_is_old_or_new(crashes: Crashes) -> None:
+    """Killed after random times, each final path holds old or new bytes, and the host comes through."""
+    began = time.monotonic()
+    root, process = crashes.start("whole")
+    process.wait(30)
+    whole = time.monotonic() - began
+    crashes.judge(root, finish=False)
+    moments = random.Random(7)  # noqa: S311  moments, not secrets
+
+    def trial(n: int) -> bool:
+        root, process = crashes.start(str(n))
+        time.sleep(moments.uniform(0, whole * 1.2))
+        os.killpg(process.pid, signal.SIGKILL)
+        crashed = process.wait(30) != 0
+        crashes.judge(root, finish=n % 2 == 0)
+        return crashed
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        assert any(pool.map(trial, range(12)))
