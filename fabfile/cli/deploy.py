@@ -90,7 +90,6 @@ def run_deploy(cluster: Cluster, selected: tuple[Host, ...], *, yes: bool, adopt
     """The deploy as other commands use it, too (add-worker, demo)."""
     from ..edge.fleet import Fleet
     from ..edge.flow import draft, observe, refuse_if_busy
-    from ..edge.rollout import refuse_foreign_primary, roll_out
     from .screen import Progress, show_plan
 
     progress = Progress()
@@ -104,6 +103,8 @@ def run_deploy(cluster: Cluster, selected: tuple[Host, ...], *, yes: bool, adopt
         if not changing:
             say(f"nothing changed: {len(selected)} hosts are as {cluster.source.name} says ({progress.seconds:.1f} s)")
             return
+        from ..edge.rollout import refuse_foreign_primary, roll_out  # Consul's client is not for a run with nothing to do
+
         refuse_foreign_primary(fleet, made)
         show_plan(cluster, made.plans, made.where, diffs=not yes)
         confirm(f"Change {', '.join(changing)} of cluster {cluster.name}?", yes)

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ BIG_SIZE = 1_200_000  # above the size from which a file shares the store's inod
 
 
 WORKERS = 4
-COMMANDS = 70  # at most, in one deploy of the crash tests
+COMMANDS = 62  # at most, in one deploy of the crash tests
 
 
 @pytest.fixture
@@ -355,6 +356,7 @@ def state_script() -> Path:
 CRASHING = ("mv", "ln", "cp", "rm", "mkdir", "gzip", "sync")
 # Counts the commands that change something; at the chosen one it kills the whole process group, a copy half way.
 SHIM = """#!/bin/sh
+case "NAME $*" in $NEXUS_CRASH_ON) ;; *) exec REAL "$@" ;; esac
 read -r n <"$NEXUS_CRASH" || :
 n=$((n + 1))
 printf '%s\\n' "$n" >"$NEXUS_CRASH"
@@ -386,19 +388,39 @@ class Crashes:
             (self.bin / name).write_text(SHIM.replace("NAME", name).replace("REAL", shutil.which(name) or name))
             (self.bin / name).chmod(0o755)
 
-    def start(self, trial: str, at: int = 0) -> tuple[Path, subprocess.Popen[bytes]]:
-        """`at`: the number of the command before which all is killed; 0 counts nothing."""
-        root, payload, count = (self.folder / f"{word}-{trial}" for word in ("root", "payload", "count"))
+    def start(self, trial: str, at: int = 0, on: str = "*") -> tuple[Path, subprocess.Popen[bytes]]:
+        """A deploy on a new copy of the host; see `run`."""
+        root = self.folder / f"root-{trial}"
         shutil.copytree(self.seed, root, symlinks=True)
-        unpack(self.plan, payload)
+        return root, self.run(root, self.plan, at, on)
+
+    def run(self, root: Path, plan: HostPlan, at: int = 0, on: str = "*") -> subprocess.Popen[bytes]:
+        """Kills all before the `at`-th of the commands that the shell pattern `on` matches; 0 kills nothing."""
+        payload = unpack(plan, root.with_name(f"payload-{root.name}"))
+        count = root.with_name(f"count-{root.name}")
         count.write_text("0\n")
         path = f"{self.bin}:{os.environ['PATH']}" if at else os.environ["PATH"]
-        env = {**os.environ, "PATH": path, "NEXUS_CRASH": str(count), "NEXUS_CRASH_AT": str(at)}
-        process = subprocess.Popen(
-            [self.shell, payload / "apply.sh", payload, root], env=env, start_new_session=True,
+        env = {"PATH": path, "NEXUS_CRASH": str(count), "NEXUS_CRASH_AT": str(at), "NEXUS_CRASH_ON": on}
+        return subprocess.Popen(
+            [self.shell, payload / "apply.sh", payload, root], env={**os.environ, **env}, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        return root, process
+
+    def crash(self, root: Path, plan: HostPlan, at: int, on: str) -> None:
+        assert self.run(root, plan, at, on).wait(30) == -signal.SIGKILL
+        shutil.rmtree(root.with_name(f"payload-{root.name}"))
+
+    def finish(self, root: Path) -> None:
+        assert call(self.shell, state_of(root) / "apply.sh", "--finish", root).code == 0
+
+    def torn(self) -> Path:
+        """A host whose commit was killed with its first file swapped and the others waiting."""
+        root = self.folder / "root-torn"
+        shutil.copytree(self.seed, root, symlinks=True)
+        self.crash(root, self.plan, 2, "mv*.nexus-new *")
+        assert (state_of(root) / "pending").is_symlink()
+        assert list(root.rglob("*.nexus-new"))
+        return root
 
     def judge(self, root: Path, finish: bool) -> None:
         """Whole files only; then the journal, or the next deploy, brings the host to one generation."""
@@ -408,7 +430,7 @@ class Crashes:
         state = state_of(root)
         if finish:
             swapped = (state / "pending").is_symlink() or os.readlink(state / "current").endswith(self.new.id)
-            assert call(self.shell, state / "apply.sh", "--finish", root).code == 0
+            self.finish(root)
             assert not (state / "pending").is_symlink()
         else:
             swapped = True
@@ -441,7 +463,6 @@ def test_killed_before_any_command_the_host_is_old_or_new(crashes: Crashes) -> N
 
     with ThreadPoolExecutor(WORKERS) as pool:
         killed = list(pool.map(trial, range(1, COMMANDS + 2)))
-    print(killed.count(True))
     assert killed == [True] * killed.count(True) + [False] * killed.count(False)
     assert 40 <= killed.count(True) <= COMMANDS, "the sweep does not reach the end of a deploy"
 
@@ -466,3 +487,98 @@ def test_killed_at_any_moment_the_host_is_old_or_new(crashes: Crashes) -> None:
 
     with ThreadPoolExecutor(WORKERS) as pool:
         assert any(pool.map(trial, range(12)))
+
+
+ONE_SHELL = pytest.mark.parametrize("crashes", SHELLS[:1], indirect=True)
+
+
+@ONE_SHELL
+def test_a_torn_commit_is_finished_at_boot(crashes: Crashes) -> None:
+    """With one file swapped and the others waiting, `--finish` swaps these and closes the journal."""
+    root = crashes.torn()
+    crashes.finish(root)
+    assert_is(crashes.shell, root, crashes.new, crashes.old)
+
+
+@ONE_SHELL
+@pytest.mark.xfail(strict=True, reason="write_ledger vouches for files that --finish found nothing to swap for")
+def test_the_ledger_never_vouches_for_other_bytes(crashes: Crashes) -> None:
+    """A torn commit, a refused deploy, a boot: the probe still tells what truly lies in each place."""
+    root = crashes.torn()
+    stale = replace(crashes.plan, base="another")
+    assert apply(crashes.shell, unpack(stale, crashes.folder / "stale"), root).code == 3
+    crashes.finish(root)
+    facts = probe(crashes.shell, root, *paths_of(crashes.old, crashes.new))
+    for path, fact in facts.files.items():
+        assert fact.sha256 == sha(content_of(root, path) or b""), path
+
+
+@ONE_SHELL
+@pytest.mark.xfail(strict=True, reason="the next apply lays its files out beside while the old journal still stands")
+def test_a_deploy_over_a_torn_commit_may_be_killed_too(crashes: Crashes) -> None:
+    """Killed in the middle of a copy while an older journal stands, a boot still places no half file."""
+    root = crashes.torn()
+    plan = plan_for(crashes.shell, root, crashes.new, crashes.old)
+    crashes.crash(root, plan, 1, "cp*.nexus-new")
+    crashes.finish(root)
+    for path in paths_of(crashes.old, crashes.new):
+        wholes = [bytes_of(f) for m in (crashes.old, crashes.new) for f in m.files if f.path == path]
+        assert content_of(root, path) in [None, *wholes], path
+
+
+@ONE_SHELL
+@pytest.mark.xfail(strict=True, reason="prepare copies over the manifest of a kept generation in place")
+def test_a_kept_manifest_is_never_half(crashes: Crashes) -> None:
+    """A repair of the running generation, killed while it notes the manifest, leaves the kept one whole."""
+    root = crashes.seed
+    (root / CONFIG.lstrip("/")).write_bytes(b"edited\n")
+    crashes.crash(root, plan_for(crashes.shell, root, crashes.old), 1, "cp */manifest *")
+    facts = probe(crashes.shell, root)
+    assert facts.manifest.id == facts.current
+
+
+# --- a full disk ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A root on a disk of its own, 4 MiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=4m,mode=755", "nexus-test", str(folder)]
+    if os.getuid() != 0 or subprocess.run(["mount", *options], capture_output=True, check=False).returncode:
+        pytest.skip("a small disk can be mounted by root only, and not in every container")
+    try:
+        yield make_root(folder / "root")
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("kind", ["packed", "plain"])
+def test_no_room_for_what_arrives(shell: str, kind: str, small: Path, old: Manifest, tmp_path: Path) -> None:
+    """A file that the disk cannot hold is refused by name of the cause, and the old generation stays whole."""
+    assert deploy(shell, small, old, tmp_path / "in1").code == 0
+    content = bytes(6_000_000)
+    extra = packed_file("/usr/local/bin/vast", content, tmp_path) if kind == "packed" else file("/etc/vast", content)
+    wanted = Manifest(files=(*old.files, extra))
+    done = refused(shell, small, unpack(plan_for(shell, small, wanted), tmp_path / "in2"))
+    assert done.failed.startswith("no room")
+    assert_is(shell, small, old)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_no_room_beside_the_old_files(shell: str, small: Path, old: Manifest, tmp_path: Path) -> None:
+    """When room runs out as files are laid out, nothing is swapped, and with room again the deploy goes through."""
+    assert deploy(shell, small, old, tmp_path / "in1").code == 0
+    wanted = Manifest(old.accounts, old.folders, (*old.files, file("/etc/nexus/new", b"n" * 1_000_000)), old.units)
+    free = os.statvfs(small).f_bavail * os.statvfs(small).f_frsize
+    filler = small / "filler"
+    filler.write_bytes(bytes(free - 1_300_000))
+    done = refused(shell, small, unpack(plan_for(shell, small, wanted), tmp_path / "in2"))
+    assert "nothing was changed" in done.failed
+    assert "No space left" in done.err
+    assert_is(shell, small, old)
+    filler.unlink()
+    assert deploy(shell, small, wanted, tmp_path / "in3").code == 0
+    assert_is(shell, small, wanted)

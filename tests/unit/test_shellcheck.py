@@ -1,0 +1,52 @@
+"""Every shell script of the project: the linter, and the manners that keep a half-sent script from running."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LEFT_OUT = {".git", ".venv", ".nexus", "node_modules", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
+
+
+def scripts() -> list[Path]:
+    found = [ROOT / "inv", *([ROOT / ".ci/run"] if (ROOT / ".ci/run").is_file() else [])]
+    for folder, dirs, files in os.walk(ROOT):
+        dirs[:] = [d for d in dirs if d not in LEFT_OUT and not (Path(folder, d) / "pyvenv.cfg").exists()]
+        found += [Path(folder, name) for name in files if name.endswith(".sh")]
+    return sorted(found)
+
+
+SCRIPTS = [pytest.param(path, id=str(path.relative_to(ROOT))) for path in scripts()]
+HOUSE = [p for p in SCRIPTS if p.id != ".ci/run"]
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_shellcheck_is_content(script: Path) -> None:
+    """shellcheck has nothing to say about the script."""
+    done = subprocess.run(["shellcheck", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("", 0)
+
+
+@pytest.mark.parametrize("script", HOUSE)
+def test_scripts_are_posix_strict_and_run_from_their_last_line(script: Path) -> None:
+    """`#!/bin/sh`, `set -eu` before any other command, and `main "$@"` last, so that a cut-off script runs nothing."""
+    lines = script.read_text().splitlines()
+    assert lines[0] == "#!/bin/sh"
+    assert next(line for line in lines if line and not line.startswith("#")) == "set -eu"
+    assert lines[-1] == 'main "$@"'
+
+
+@pytest.mark.parametrize("script", HOUSE)
+@pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])
+def test_each_shell_can_read_the_script(script: Path, shell: str) -> None:
+    """The script is free of syntax that one of the usual shells does not know."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    words = ["busybox", "sh"] if shell == "busybox" else [shell]
+    assert subprocess.run([*words, "-n", script], capture_output=True, check=False).returncode == 0
