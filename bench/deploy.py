@@ -20,8 +20,8 @@ from fabfile.core.model import Cluster
 Samples = Mapping[str, Sequence[Sample]]
 COLD, SAME = "cold", "nothing to do"
 
-NOTES = """Each tool brings the same bytes: the Consul binary, `consul.hcl` and `consul.service` as our own code renders
-them, the `consul` user, the unit enabled and running. *cold*: before every run the hosts are wiped of all that
+NOTES = """Each tool brings the same bytes: the Consul binary, its configuration and `consul.service` as our own code
+renders them, the `consul` user, the unit enabled and running. *cold*: before every run the hosts are wiped of all that
 (outside the measured time). *nothing to do*: each tool meets the state that our own deploy has left, and the
 run counts only if it says itself that it changed nothing.
 
@@ -65,13 +65,12 @@ def measure(cluster: Cluster, count: int, say: Say) -> list[str]:
 
 
 def _tools(stage: Stage, cold: bool) -> list[Tool]:
-    hosts, binary, count = stage.hosts, stage.state.binary, len(stage.hosts)
+    hosts, state, binaries = stage.hosts, stage.state, stage.binaries
     ours = tools.says("deployed: " if cold else "nothing changed: ")
-    peer, play = tools.pyinfra_check(count, cold), tools.ansible_check(count, cold)
     return [
         tools.inv(OURS, ("deploy", "--hosts", "all", "--yes"), stage.cluster.source, ours),
-        tools.pyinfra(hosts, binary, stage.binaries, WORK, peer),
-        tools.ansible(hosts, binary, stage.binaries, WORK, stage.sockets, play),
+        tools.pyinfra(hosts, state, binaries, WORK, changing=cold),
+        tools.ansible(hosts, state, binaries, WORK, stage.sockets, changing=cold),
     ]
 
 

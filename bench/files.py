@@ -5,29 +5,31 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.measure import Say
+from bench.targets import Entry, Wanted
 from fabfile.core.artifacts import Artifact
-from fabfile.core.desired import Context, desired
 from fabfile.core.errors import NexusError
+from fabfile.core.manifest import File, Folder, Manifest
 from fabfile.core.model import Cluster
 from fabfile.edge.fleet import Fleet
-from fabfile.edge.flow import Draft, draft, observe
-from fabfile.edge.state import State
+from fabfile.edge.flow import draft, observe
 
-# what the peers bring, by its name in a target's folder
-PLACES = {"consul.hcl": "/etc/consul.d/consul.hcl", "consul.service": "/etc/systemd/system/consul.service"}
+UNIT = "/etc/systemd/system/consul.service"
+CONFIG = "/etc/consul.d"
 
 
 @dataclass(frozen=True, slots=True)
 class EndState:
-    """`folder` has a folder of files for each host; `binary` is Consul, unpacked."""
+    """`folder` has a folder of files for each host; `binary` is Consul, unpacked; `wanted` by the host's name."""
 
     folder: Path
     binary: Path
     version: str
+    wanted: Mapping[str, Wanted]
 
 
 def prepare(cluster: Cluster, work: Path, say: Say) -> EndState:
@@ -39,22 +41,30 @@ def prepare(cluster: Cluster, work: Path, say: Say) -> EndState:
         raise NexusError(f"the hosts are of several architectures: {', '.join(consul)}")
     folder = work / "files"
     shutil.rmtree(folder, ignore_errors=True)
-    for host in cluster.hosts:
-        _write(made, host.name, folder / host.name)
+    wanted = {name: _write(plan.wanted, folder / name) for name, plan in made.plans.items()}
     artifact = next(iter(consul.values()))
-    return EndState(folder, unpacked(artifact, work), artifact.version_text)
+    return EndState(folder, unpacked(artifact, work), artifact.version_text, wanted)
 
 
-def _write(made: Draft, name: str, folder: Path) -> None:
-    arch = made.facts[name].arch
-    assert arch is not None  # noqa: S101  observe has refused the others
-    binaries = {program: by_arch[arch] for program, by_arch in made.builds.items()}
-    identity = State(made.cluster.state).cluster_id or ""  # draft has made it, if there was none
-    wanted = desired(Context(made.cluster, identity, made.where), made.cluster.host(name), binaries)
-    by_path = {file.path: file for file in wanted.files}
-    folder.mkdir(parents=True)
-    for short, path in PLACES.items():
-        (folder / short).write_bytes(by_path[path].content or b"")
+def _write(manifest: Manifest, folder: Path) -> Wanted:
+    """Consul's part of a host's manifest, on disk."""
+    folder.mkdir(mode=0o700, parents=True)
+    placed = [file for file in manifest.files if file.path == UNIT or file.path.startswith(CONFIG + "/")]
+    for file in placed:
+        (folder / source(file.path)).write_bytes(file.content or b"")
+    return Wanted(
+        tuple(_entry(d) for d in manifest.folders if f"{d.path}/".startswith(CONFIG + "/")),
+        tuple({**_entry(f), "source": source(f.path)} for f in placed if f.path != UNIT),
+    )
+
+
+def source(path: str) -> str:
+    """A file's name in its host's folder: `etc_consul.d_consul.hcl`."""
+    return path.strip("/").replace("/", "_")
+
+
+def _entry(item: File | Folder) -> Entry:
+    return {"path": item.path, "mode": item.mode, "owner": item.owner, "group": item.group}
 
 
 def unpacked(artifact: Artifact, work: Path) -> Path:

@@ -17,11 +17,15 @@ def address(number: int) -> str:
 
 
 async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
+    try:
         while data := await reader.read(_CHUNK):
             writer.write(data)
             await writer.drain()
-        writer.write_eof()
+    except OSError:
+        pass  # reset by one side: the other must hear of it all the same, or its session stays for ever
+    finally:
+        with contextlib.suppress(OSError):
+            writer.write_eof()
 
 
 async def _pass_on(host: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -39,7 +43,8 @@ async def _pass_on(host: str, port: int, reader: asyncio.StreamReader, writer: a
 
 async def main(port: int, count: int, to_host: str, to_port: int) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _pass_on(to_host, to_port, reader, writer)
+        with contextlib.suppress(asyncio.CancelledError):  # the end: streams would log each one as a fault
+            await _pass_on(to_host, to_port, reader, writer)
 
     servers = [await asyncio.start_server(serve, address(n), port, backlog=256) for n in range(1, count + 1)]
     print("ready", flush=True)

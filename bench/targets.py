@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,28 @@ from typing import Any
 from fabfile.core.errors import Refused
 from fabfile.core.model import Cluster, Host
 
+Entry = Mapping[str, str]  # path, mode, owner, group; of a file also source, its name in the host's folder
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What differs by host in the end state, beside the unit: Consul's folders and configuration files."""
+
+    folders: tuple[Entry, ...]
+    configs: tuple[Entry, ...]
+
+    @property
+    def operations(self) -> int:
+        """Of peers/pyinfra_deploy.py: user, binary, unit, reload, restart, service, and one for each of these."""
+        return 6 + len(self.folders) + len(self.configs)
+
+    def plain(self) -> dict[str, list[dict[str, str]]]:
+        return {"folders": [dict(d) for d in self.folders], "configs": [dict(f) for f in self.configs]}
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A host as every tool needs to know it. `files` is the folder with its rendered end state."""
+    """A host as every tool needs to know it. `files` is the folder of its rendered files."""
 
     name: str
     ssh: str
@@ -54,7 +72,7 @@ def is_loopback(address: str) -> bool:
         return False
 
 
-def pyinfra_inventory(found: Sequence[Target], binary: Path) -> str:
+def pyinfra_inventory(found: Sequence[Target], binary: Path, wanted: Mapping[str, Wanted]) -> str:
     """A Python file, as pyinfra takes it."""
     hosts = [
         (
@@ -63,7 +81,7 @@ def pyinfra_inventory(found: Sequence[Target], binary: Path) -> str:
                 "ssh_hostname": t.ssh, "ssh_port": t.port, "ssh_user": t.user, "ssh_key": str(t.key),
                 "ssh_known_hosts_file": str(t.known_hosts), "ssh_strict_host_key_checking": "yes",
                 "ssh_config_file": "/dev/null", "ssh_look_for_keys": False, "ssh_allow_agent": False,
-                "_sudo": t.sudo, "files": str(t.files), "binary": str(binary),
+                "_sudo": t.sudo, "files": str(t.files), "binary": str(binary), **wanted[t.files.name].plain(),
             },
         )
         for t in found
@@ -72,7 +90,7 @@ def pyinfra_inventory(found: Sequence[Target], binary: Path) -> str:
     return f"hosts = [\n{lines}]\n"
 
 
-def ansible_inventory(found: Sequence[Target], binary: Path) -> str:
+def ansible_inventory(found: Sequence[Target], binary: Path, wanted: Mapping[str, Wanted]) -> str:
     """JSON, which Ansible's YAML inventory plugin reads."""
     hosts: dict[str, Any] = {
         t.name: {
@@ -80,7 +98,7 @@ def ansible_inventory(found: Sequence[Target], binary: Path) -> str:
             "ansible_ssh_private_key_file": str(t.key), "ansible_become": t.sudo,
             "ansible_ssh_common_args": f"-F none -o IdentitiesOnly=yes -o StrictHostKeyChecking=yes "
                                        f"-o UserKnownHostsFile={t.known_hosts}",
-            "files": str(t.files), "binary": str(binary),
+            "files": str(t.files), "binary": str(binary), **wanted[t.files.name].plain(),
         }
         for t in found
     }  # fmt: skip

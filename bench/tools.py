@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from bench.files import EndState
 from bench.measure import Say, Tool
 from bench.targets import Target, ansible_inventory, pyinfra_inventory
 from fabfile.core.errors import NexusError
@@ -17,7 +18,6 @@ WORK = ROOT / ".nexus" / "bench"
 OURS, PYINFRA, ANSIBLE = "Nexus Ops", "pyinfra", "Ansible"
 _PEERS = Path(__file__).parent / "peers"
 _PINS = Path(__file__).with_name("requirements.txt")
-_OPERATIONS = 8  # of peers/pyinfra_deploy.py
 Check = Callable[[int, str], str]
 
 
@@ -54,18 +54,21 @@ def inv(name: str, words: Sequence[str], inventory: Path, check: Check, state: P
     return Tool(name, (str(ROOT / "inv"), *words, "--inventory", str(inventory)), ROOT, check, env)
 
 
-def pyinfra(found: Sequence[Target], binary: Path, binaries: Path, work: Path, check: Check) -> Tool:
+def pyinfra(found: Sequence[Target], state: EndState, binaries: Path, work: Path, changing: bool) -> Tool:
     """pyinfra's own defaults for parallelism (20 hosts a CPU); -y is its fastest mode: no dry pass before."""
     inventory = work / "pyinfra_inventory.py"
-    inventory.write_text(pyinfra_inventory(found, binary))
+    inventory.write_text(pyinfra_inventory(found, state.binary, state.wanted))
     argv = (str(binaries / "pyinfra"), "-y", str(inventory), str(_PEERS / "pyinfra_deploy.py"))
-    return Tool(PYINFRA, argv, work, check)
+    due = sum(state.wanted[t.files.name].operations for t in found)
+    return Tool(PYINFRA, argv, work, pyinfra_check(due, changing))
 
 
-def ansible(found: Sequence[Target], binary: Path, binaries: Path, work: Path, sockets: Path, check: Check) -> Tool:
+def ansible(
+    found: Sequence[Target], state: EndState, binaries: Path, work: Path, sockets: Path, changing: bool
+) -> Tool:
     """Pipelining, a fork a host, ControlPersist; connections left by the run before are closed first."""
     inventory = work / "ansible_inventory.json"
-    inventory.write_text(ansible_inventory(found, binary))
+    inventory.write_text(ansible_inventory(found, state.binary, state.wanted))
     argv = (str(binaries / "ansible-playbook"), "-i", str(inventory), str(_PEERS / "ansible_playbook.yml"))
     env = {
         "ANSIBLE_CONFIG": str(_PEERS / "ansible.cfg"),
@@ -74,6 +77,7 @@ def ansible(found: Sequence[Target], binary: Path, binaries: Path, work: Path, s
         "PATH": f"{binaries}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LC_ALL": "C.UTF-8",
     }
+    check = ansible_check(len(found), changing)
     return Tool(ANSIBLE, argv, work, check, env, before=lambda: _hang_up(sockets))
 
 
@@ -93,15 +97,15 @@ def says(word: str, codes: Sequence[int] = (0,)) -> Check:
     return check
 
 
-def pyinfra_check(hosts: int, changing: bool) -> Check:
-    """Every operation was done on every host, and changed something only where it should."""
+def pyinfra_check(due: int, changing: bool) -> Check:
+    """All `due` operations were done, and changed something only where they should."""
 
     def check(code: int, text: str) -> str:
         if code:
             return f"exit code {code}: {last_line(text)}"
         done, changed, failed = pyinfra_totals(text)
-        if failed or done != hosts * _OPERATIONS:
-            return f"{done} operations of {hosts * _OPERATIONS}, {failed} failed"
+        if failed or done != due:
+            return f"{done} operations of {due}, {failed} failed"
         return "" if (changed > 0) == changing else f"{changed} operations changed something"
 
     return check

@@ -4,7 +4,7 @@
 # usage: apply.sh DIR ROOT         DIR holds the unpacked payload: manifest, actions, blobs/SHA256[.gz]
 #        apply.sh --finish ROOT    completes a commit that a power cut interrupted (nexus-recover.service)
 #
-# Up to `commit` nothing outside our own state folder and `*.nexus-new` files has been touched, and every exit
+# Up to `commit` nothing outside our own state folder and `*.nexus-new-ID` files has been touched, and every exit
 # cleans these up. From `commit` on, the journal (the link `pending`) is set and hang-ups are ignored: the rest
 # is renames and unit restarts, and runs to its end without the operator.
 #
@@ -43,7 +43,7 @@ cleanup() {
   trap - EXIT
   trap '' HUP INT TERM PIPE                  # or a reader that has gone would end the cleaning half way
   case "$code" in 0 | 3) ;; *) tell "failed stopped by a command that failed with $code; $outcome" ;; esac
-  picked put "$dir/actions" 2>/dev/null | while read -r path; do rm -f "$root$path.nexus-new"; done
+  [ -z "$id" ] || picked put "$dir/actions" 2>/dev/null | while read -r path; do rm -f "$root$path.nexus-new-$id" "$root$path.nexus-new-$id.part"; done
   rm -rf "$dir" "$state"/store/.new.*
   exit "$code"
 }
@@ -54,6 +54,12 @@ preflight() {
   actual=$(readlink "$state/current" 2>/dev/null || echo generations/-)
   [ "${actual##*/}" = "$base" ] ||
     fail "the host changed after the plan was made (it has ${actual##*/}, the plan knew $base); deploy again"
+}
+
+# One apply at a time on a host: whoever was cut off from its operator is waited for.
+alone() {
+  exec 8>"$state/.apply.lock"
+  flock "$@" 8
 }
 
 # Every blob is verified before it may be called by its sum.
@@ -72,6 +78,22 @@ receive() {
     actual=$(sha256sum <"$fresh")
     [ "${actual%% *}" = "$sum" ] || fail "a file arrived damaged ($sum); nothing was changed"
     mv "$fresh" "$state/store/$sum"
+    received="$received $sum"
+  done
+}
+
+# A blob from an earlier deploy may have been damaged since: a power cut, or an edit in place of a file that shares
+# its inode. It is thrown away, so that the next deploy uploads it again.
+recheck() {
+  picked put "$dir/actions" | while read -r path; do
+    sum=$(picked file "$dir/manifest" | sed -n "s|^$path$tab.*$tab||p")
+    case " $received " in *" $sum "*) continue ;; esac
+    [ -f "$state/store/$sum" ] || fail "the payload lacks $path ($sum); deploy again"
+    actual=$(sha256sum <"$state/store/$sum")
+    if [ "${actual%% *}" != "$sum" ]; then
+      rm -f "$state/store/$sum"
+      fail "the host's kept copy of $path was damaged and is thrown away; nothing was changed; deploy again"
+    fi
   done
 }
 
@@ -81,8 +103,14 @@ grow_tree() {
   picked file "$dir/manifest" | while IFS=$tab read -r path mode _ _ sum; do
     [ -f "$state/store/$sum" ] || fail "the payload lacks $path ($sum)"
     mkdir -p "$tree${path%/*}"
-    ln "$state/store/$sum" "$tree$path" 2>/dev/null || cp "$state/store/$sum" "$tree$path"
-    case "$mode" in *[1357]*) chmod "$mode" "$tree$path" ;; esac   # its final mode: the inode may be the live one
+    # A program is only linked, and its inode (which may be the live one) left untouched: the ledger records its ctime.
+    case "$mode" in
+      *[1357]*)
+        [ -x "$state/store/$sum" ] || chmod "$mode" "$state/store/$sum"
+        ln -s "$(cd "$state/store" && pwd)/$sum" "$tree$path"
+        ;;
+      *) cp "$state/store/$sum" "$tree$path" ;;
+    esac
   done
 }
 
@@ -108,7 +136,7 @@ check() {
     fi
     tell "step check $path"
   done
-  rm -rf "$tree"                             # now: its hard links count into the ctimes that the ledger records
+  rm -rf "$tree"
 }
 
 accounts() {
@@ -144,12 +172,15 @@ lay_out() {
     IFS=$tab read -r _ mode owner group sum <<EOF
 $line
 EOF
-    fresh=$root$path.nexus-new
+    fresh=$root$path.nexus-new-$id
     (umask 022 && mkdir -p "$root${path%/*}")
     keep_displaced "$path"
-    rm -f "$fresh"
+    rm -f "$fresh" "$fresh.part"
     if [ "$(stat -c %s "$state/store/$sum")" -lt 1048576 ] || ! ln "$state/store/$sum" "$fresh" 2>/dev/null; then
-      cp "$state/store/$sum" "$fresh"
+      cp "$state/store/$sum" "$fresh.part"   # a copy that is cut off must not bear the name that a commit renames
+      own "$owner" "$group" "$fresh.part"
+      chmod "$mode" "$fresh.part"
+      mv "$fresh.part" "$fresh"
     fi
     own "$owner" "$group" "$fresh"
     chmod "$mode" "$fresh"
@@ -158,18 +189,30 @@ $(picked put "$dir/actions")
 EOF
 }
 
+# By rename: a generation that is applied again (a rollback) is current or previous while we write.
+keep() {
+  cp "$1" "$2.$$"
+  mv "$2.$$" "$2"
+}
+
 prepare() {
   picked put "$dir/actions" >"$dir/puts"
   [ ! -s "$dir/puts" ] || lay_out
   mkdir -p "$state/generations/$id"
-  cp "$dir/manifest" "$dir/actions" "$state/generations/$id/"
-  cp "$dir/apply.sh" "$state/apply.sh"
+  keep "$dir/manifest" "$state/generations/$id/manifest"
+  keep "$dir/actions" "$state/generations/$id/actions"
+  keep "$dir/apply.sh" "$state/apply.sh"
   sync -f "$state"
 }
 
 swap() {
   picked put "$1/actions" | while read -r path; do
-    if [ -f "$root$path.nexus-new" ]; then mv -f "$root$path.nexus-new" "$root$path"; fi
+    fresh=$root$path.nexus-new-$id
+    if [ -f "$fresh" ] && [ "$(stat -c %d:%i "$fresh")" = "$(stat -c %d:%i "$root$path" 2>/dev/null)" ]; then
+      rm -f "$fresh"                         # one inode: lay_out has set its mode, and rename would do nothing
+    elif [ -f "$fresh" ]; then
+      mv -f "$fresh" "$root$path"
+    fi
     tell "step put $path"
   done
   picked drop "$1/actions" | while read -r path; do
@@ -220,12 +263,13 @@ EOF
 
 # inode, size and times of what we placed, beside its sum: lets the probe skip hashing 100 MB each time.
 write_ledger() {
-  picked put "$generation/actions" >"$state/.puts"
+  # what a boot finished is not vouched for: it may have found some of it swapped before, unseen
+  if [ -z "$wait" ]; then picked put "$generation/actions" >"$state/.puts"; else : >"$state/.puts"; fi
   picked file "$generation/manifest" | while IFS=$tab read -r path _ _ _ sum; do
     if grep -qxF "$path" "$state/.puts"; then
       printf '%s|%s|%s\n' "$path" "$(stat -c '%i|%s|%y|%z' "$root$path")" "$sum"
     else
-      grep -F "$path|" "$state/sums" 2>/dev/null || :
+      [ -n "$wait" ] || grep -F "$path|" "$state/sums" 2>/dev/null || :
     fi
   done >"$state/.sums"
   mv "$state/.sums" "$state/sums"
@@ -244,10 +288,20 @@ prune() {
   done
 }
 
+# An interrupted commit that this one replaces: what it had laid out is of no more use.
+forget_older_journal() {
+  older=$(readlink "$state/pending" 2>/dev/null) || return 0
+  [ "${older##*/}" != "$id" ] || return 0
+  picked put "$state/$older/actions" | while read -r path; do
+    rm -f "$root$path.nexus-new-${older##*/}" "$root$path.nexus-new-${older##*/}.part"
+  done
+}
+
 commit() {
   trap '' HUP INT TERM PIPE
   outcome='the change is half done: deploy again to finish it'
   generation=$state/generations/$id
+  forget_older_journal
   link "generations/$id" "$state/pending"
   swap "$generation"
   mark_current
@@ -262,6 +316,7 @@ commit() {
 
 finish() {
   [ -L "$state/pending" ] || return 0
+  alone -n || return 0                       # a deploy is at it: its restarts have pulled us in
   id=$(readlink "$state/pending")
   id=${id##*/}
   wait=--no-block                            # we run before these units at boot: waiting for them would never end
@@ -272,6 +327,7 @@ main() {
   root=$2
   state=$root/var/lib/nexus
   wait=
+  id=
   outcome='nothing was changed'
   if [ "$1" = --finish ]; then
     finish
@@ -280,9 +336,12 @@ main() {
   dir=$1
   trap cleanup EXIT
   trap 'exit 129' HUP INT TERM PIPE
+  received=
+  alone
   preflight
   id=$(chosen id)
   receive
+  recheck
   grow_tree
   check
   accounts

@@ -16,14 +16,13 @@ machine() {
   say "now $(date +%s.%N)"
   say "machine $(uname -m)"
   say "bits $(getconf LONG_BIT 2>/dev/null || say 64)"
-  while IFS='=' read -r key value; do
+  [ ! -r "$root/etc/os-release" ] || while IFS='=' read -r key value; do
     case "$key" in ID | VERSION_ID | PRETTY_NAME)
       value=${value#\"}
       say "os.$key ${value%\"}"
       ;;
     esac
   done <"$root/etc/os-release"
-  say "cpus $(nproc)"
   while read -r key value _; do
     case "$key" in MemTotal:) say "memory_kb $value" ;; esac
   done </proc/meminfo
@@ -31,12 +30,21 @@ machine() {
     case "$free" in *[!0-9]*) ;; *) say "disk_kb $free" ;; esac
   done
   say "python $(python3 -V 2>/dev/null || :)"
-  say "boot $(cat /proc/sys/kernel/random/boot_id 2>/dev/null || :)"
+  if read -r boot </proc/sys/kernel/random/boot_id; then say "boot $boot"; fi
+  cpus=0
+  while read -r key _; do
+    case "$key" in processor) cpus=$((cpus + 1)) ;; esac
+  done </proc/cpuinfo
+  [ "$cpus" -gt 0 ] || cpus=$(nproc)
+  say "cpus $cpus"
 }
 
 network() {
+  # the kernel's own table: 00000000 is the default route's destination
+  while read -r device destination _; do
+    if [ "$destination" = 00000000 ]; then say "route dev $device"; fi
+  done </proc/net/route
   command -v ip >/dev/null 2>&1 || return 0
-  ip -4 -o route show default 2>/dev/null | while read -r line; do say "route $line"; done
   ip -4 -o addr show scope global 2>/dev/null | while read -r _ device _ address _; do
     say "address $device ${address%/*}"
   done
@@ -83,7 +91,13 @@ EOF
 
 units() {
   [ -n "$1" ] && command -v systemctl >/dev/null 2>&1 || return 0
-  systemctl --version | while read -r _ version _; do say "systemd $version"; break; done
+  version=
+  for library in /usr/lib/systemd/libsystemd-shared-*.so /usr/lib/*/systemd/libsystemd-shared-*.so; do
+    [ ! -e "$library" ] || version=${library##*-shared-}   # its name tells without a process
+  done
+  version=${version%.so}
+  [ -n "$version" ] || version=$(systemctl --version | { read -r _ version _ && say "$version"; })
+  say "systemd $version"
   oldifs=$IFS
   IFS=,
   # shellcheck disable=SC2086  # the names are split at commas on purpose
@@ -97,7 +111,10 @@ units() {
 
 kept() {
   for link in current previous pending; do
-    if target=$(readlink "$state/$link" 2>/dev/null); then say "$link ${target##*/}"; fi
+    if [ -L "$state/$link" ]; then
+      target=$(readlink "$state/$link")
+      say "$link ${target##*/}"
+    fi
   done
   for stamp in "$state"/stamps/*; do
     if [ -f "$stamp" ]; then read -r value <"$stamp" || :; say "stamp ${stamp##*/} $value"; fi

@@ -13,21 +13,27 @@ server.user(  # noqa: S604  `shell` is the user's login shell
     ensure_home=False,
     create_home=False,
 )
-files.directory(name="folder", path="/etc/consul.d", user="root", group="consul", mode="750")
+for item in host.data.folders:
+    files.directory(
+        name=item["path"], path=item["path"], user=item["owner"], group=item["group"], mode=item["mode"].lstrip("0")
+    )
 binary = files.put(
     name="binary", src=host.data.binary, dest="/usr/local/bin/consul", user="root", group="root", mode="755"
 )
-config = files.put(
-    name="config",
-    src=f"{host.data.files}/consul.hcl",
-    dest="/etc/consul.d/consul.hcl",
-    user="root",
-    group="consul",
-    mode="640",
-)
+configs = [
+    files.put(
+        name=item["path"],
+        src=f"{host.data.files}/{item['source']}",
+        dest=item["path"],
+        user=item["owner"],
+        group=item["group"],
+        mode=item["mode"].lstrip("0"),
+    )
+    for item in host.data.configs
+]
 unit = files.put(
     name="unit",
-    src=f"{host.data.files}/consul.service",
+    src=f"{host.data.files}/etc_systemd_system_consul.service",
     dest="/etc/systemd/system/consul.service",
     user="root",
     group="root",
@@ -36,6 +42,6 @@ unit = files.put(
 systemd.daemon_reload(name="reload", _if=unit.did_change)
 # `restarted` does nothing to a unit that does not run yet: on a bare host the next operation starts it, once
 systemd.service(
-    name="restart", service="consul.service", restarted=True, running=None, _if=any_changed(binary, config, unit)
+    name="restart", service="consul.service", restarted=True, running=None, _if=any_changed(binary, unit, *configs)
 )
 systemd.service(name="service", service="consul.service", running=True, enabled=True)

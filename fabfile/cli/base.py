@@ -21,7 +21,7 @@ from ..core.model import Cluster, Host
 
 HELP: Mapping[str, str] = {
     "hosts": "which hosts: all, roles, names, globs, comma lists, !name (default: all)",
-    "inventory": "the inventory file (default: $NEXUS_HOSTS, else hosts.yml here or above)",
+    "inventory_": "the inventory file (default: $NEXUS_HOSTS, else hosts.yml here or above)",
     "json": "print JSON instead of a table",
     "yes": "do not ask",
     "debug": "show the traceback of an error",
@@ -41,6 +41,7 @@ def command(**words: Any) -> Callable[[Callable[..., Any]], Any]:
         @functools.wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> Any:
             try:
+                _refuse_host_flag(args)
                 return function(*args, **kwargs)
             except NexusError as error:
                 complain(error)
@@ -56,6 +57,12 @@ def command(**words: Any) -> Callable[[Callable[..., Any]], Any]:
         return task(help=help_, **words)(guarded)
 
     return wrap
+
+
+def _refuse_host_flag(args: Sequence[Any]) -> None:
+    """`fab -H x deploy` would run the whole deploy once for each host of -H."""
+    if args and hasattr(args[0], "transport"):
+        raise Refused("fab's own -H is not used here", "name the hosts of hosts.yml: fab deploy --hosts w1,w2")
 
 
 def complain(error: NexusError) -> None:

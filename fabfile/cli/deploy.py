@@ -103,7 +103,10 @@ def run_deploy(cluster: Cluster, selected: tuple[Host, ...], *, yes: bool, adopt
         if not changing:
             say(f"nothing changed: {len(selected)} hosts are as {cluster.source.name} says ({progress.seconds:.1f} s)")
             return
-        from ..edge.rollout import refuse_foreign_primary, roll_out  # Consul's client is not for a run with nothing to do
+        from ..edge.rollout import (  # Consul's client is not for a run with nothing to do
+            refuse_foreign_primary,
+            roll_out,
+        )
 
         refuse_foreign_primary(fleet, made)
         show_plan(cluster, made.plans, made.where, diffs=not yes)
@@ -117,7 +120,7 @@ def rollback(c: Context, hosts: str = "all", inventory_: str = "", yes: bool = F
     """Put back the generation before, on the hosts that have one."""
     from ..edge.fleet import Fleet
     from ..edge.flow import observe, refuse_if_busy, rollback_draft
-    from ..edge.rollout import roll_out
+    from ..edge.rollout import refuse_foreign_primary, roll_out
     from .screen import Progress, show_plan
 
     cluster = inventory(inventory_)
@@ -130,6 +133,7 @@ def rollback(c: Context, hosts: str = "all", inventory_: str = "", yes: bool = F
         for host in selected:
             if host.name not in made.plans:
                 say(f"{host.name}: has no generation before this one")
+        refuse_foreign_primary(fleet, made)
         show_plan(cluster, made.plans, made.where)
         if not made.changes:
             say("nothing to roll back")

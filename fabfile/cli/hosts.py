@@ -25,10 +25,17 @@ def trust(
 
 def pin(cluster: Cluster, host: Host, *, fingerprint: str, yes: bool, replace: bool = False) -> None:
     """Pins the key that the host offers. Refused when it is not the expected one, or a changed one without replace."""
+    from ..edge.trust import hop_count
+
+    hops = hop_count(cluster, host)
+    for hop in reversed(range(hops)):  # jump hosts first: the way to the host leads through them
+        _pin_hop(cluster, host, hop, fingerprint="" if hop else fingerprint, yes=yes, replace=replace)
+
+
+def _pin_hop(cluster: Cluster, host: Host, hop: int, *, fingerprint: str, yes: bool, replace: bool) -> None:
     from ..edge import trust as keys
 
-    name, key = keys.offered_key(cluster, host)
-    file = keys.pin_file(cluster, host)
+    name, key, file = keys.offered_key(cluster, host, hop)
     offered = keys.fingerprint(key)
     known = keys.pinned(file, name)
     if fingerprint and fingerprint != offered:
@@ -42,6 +49,8 @@ def pin(cluster: Cluster, host: Host, *, fingerprint: str, yes: bool, replace: b
         raise Refused(f"{host.name}: {name} offers {offered}, but {' and '.join(known)} is pinned",
                       f"was it reinstalled? then: inv trust --hosts {host.name} --replace")  # fmt: skip
     say(f"{host.name}: {name} offers {key.get_name()} {offered}")
+    if yes and hop:
+        raise Refused(f"the jump host {name} is unknown", f"pin it first, without --yes: inv trust --hosts {host.name}")
     if yes and not fingerprint:
         raise Refused("--yes cannot vouch for a host key", f"give the one you expect: --fingerprint {offered}")
     confirm(f"Is this the fingerprint that the console of {host.name} shows?", yes)
@@ -54,10 +63,11 @@ def pin(cluster: Cluster, host: Host, *, fingerprint: str, yes: bool, replace: b
     help={"address": "where SSH reaches it: address, DNS name or ssh_config alias",
           "name": "its name in the cluster (default: the next free w1, w2, …)",
           "user": "SSH user (default: what hosts.yml's defaults or ssh_config say)",
-          "port": "SSH port", "fingerprint": "the host key you expect (SHA256:…), for scripts"},
+          "port": "SSH port", "gateway": "jump host on the way, [user@]host[:port]",
+          "fingerprint": "the host key you expect (SHA256:…), for scripts"},
 )  # fmt: skip
 def add_worker(
-    c: Context, address: str, name: str = "", user: str = "", port: int = 0, fingerprint: str = "",
+    c: Context, address: str, name: str = "", user: str = "", port: int = 0, gateway: str = "", fingerprint: str = "",
     inventory_: str = "", yes: bool = False, debug: bool = False,
 ) -> None:  # fmt: skip
     """Grow the cluster by one worker: pin its key, add it to hosts.yml, deploy it, wait until it is alive."""
@@ -67,7 +77,7 @@ def add_worker(
     if any(h.ssh == address and (h.port or 22) == (port or 22) for h in cluster.hosts):
         raise InputError([f"{address} is in {cluster.source.name} already"], "inv deploy brings it up to date")
     name = name or next_name(cluster)
-    fields = {"ssh": address, "roles": ["worker"], "user": user or None, "port": port or None}
+    fields = {"ssh": address, "roles": ["worker"], "user": user or None, "port": port or None, "gateway": gateway or None}
     old = add_host(cluster.source, name, fields)
     joined = False
     try:

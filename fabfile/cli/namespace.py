@@ -7,7 +7,7 @@ from typing import Any
 from invoke.collection import Collection
 from invoke.tasks import Task
 
-from . import deploy, health, hosts, lab, quality
+from . import bench, deploy, health, hosts, lab, quality
 
 
 def namespace() -> Collection:
@@ -19,4 +19,5 @@ def namespace() -> Collection:
     for task in tasks:
         root.add_task(task)
     root.add_collection(Collection.from_module(lab), name="lab")
+    root.add_collection(Collection.from_module(bench), name="bench")
     return root

@@ -32,7 +32,11 @@ def demo(c: Context, debug: bool = False) -> None:
 
 @command(help={"unit": "only the tests that need no lab", "only": "pytest's -k expression"})
 def test(c: Context, unit: bool = False, only: str = "") -> None:
-    """Run the tests. Those of the lab take the lab over: they rebuild it, and take it down at the end."""
+    """Run linters, types and tests. Those of the lab take the lab over: they rebuild it, and take it down at the end."""
+    if not only:
+        for tool in (["ruff", "check", "."], ["mypy"]):
+            if subprocess.call([sys.executable, "-m", *tool], cwd=ROOT):
+                raise Exit(code=1)
     words = ["tests/unit"] if unit else ["tests", "-m", "not arm64"]
     code = subprocess.call([sys.executable, "-m", "pytest", *words, *(["-k", only] if only else [])], cwd=ROOT)
     if code:

@@ -94,7 +94,9 @@ class Facts:
     def arch(self) -> Arch | None:
         """None for a machine we have no binaries for. A 32-bit userland on a 64-bit ARM kernel is armv7."""
         arch = _ARCHES.get(self.machine)
-        return "armv7" if arch == "arm64" and self.bits == 32 else arch
+        if self.bits == 32:
+            return None if arch == "amd64" else "armv7" if arch else None
+        return arch
 
     def address(self) -> str | None:
         """The host's own IPv4 address that other hosts most likely reach: the default route's interface first."""
@@ -111,7 +113,7 @@ def parse(host: str, output: bytes) -> Facts:
         raise HostError(host, "the probe's answer is incomplete", "is the login shell printing something of its own?")
     try:
         return _facts(lines, _contents(archive))
-    except (ValueError, KeyError, IndexError) as error:
+    except (ValueError, KeyError, IndexError, tarfile.TarError) as error:
         raise HostError(host, f"the probe's answer cannot be read ({error})") from error
 
 
@@ -134,7 +136,7 @@ def _facts(lines: list[str], contents: Mapping[str, bytes]) -> Facts:
         stamps={w[0]: " ".join(w[1:]) for w in _every("stamp", lines)},
         store=frozenset(one.get("store", "").split()),
         current=one.get("current"), manifest=_kept("current-manifest ", lines),
-        previous=_kept("previous-manifest ", lines, contents) if "previous" in one else None,
+        previous=_kept("previous-manifest ", lines, contents) if "previous-manifest" in one else None,
         pending=one.get("pending"), lock=_lock(lines),
     )  # fmt: skip
 

@@ -67,7 +67,7 @@ def check_primary(cluster: Cluster, primary: str | None) -> None:
         raise Refused(
             f"the running cluster's primary manager is {primary}, "
             f"which {cluster.source.name} does not name as a manager",
-            f"add {primary} to {cluster.source.name}, or hand the primary over first: inv promote HOST",
+            f"add {primary} to {cluster.source.name} as a manager",
         )
 
 

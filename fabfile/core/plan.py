@@ -49,12 +49,14 @@ class UnitChange:
 
 @dataclass(frozen=True, slots=True)
 class HostPlan:
-    """All that would change on one host. `base` is the generation that it was computed against ("-": none)."""
+    """All that would change on one host. `base` is the generation that it was computed against ("-": none);
+    `journal`: a commit was interrupted there, and the next boot would carry it out."""
 
     host: str
     wanted: Manifest
     base: str
     store: frozenset[str]
+    journal: bool = False
     accounts: tuple[Account, ...] = ()
     files: tuple[FileChange, ...] = ()
     units: tuple[UnitChange, ...] = ()
@@ -66,7 +68,7 @@ class HostPlan:
 
     @property
     def empty(self) -> bool:
-        return self.recorded and not (self.accounts or self.files or self.units)
+        return self.recorded and not (self.journal or self.accounts or self.files or self.units)
 
     def missing_blobs(self) -> tuple[File, ...]:
         """Files whose bytes the host's store lacks: these, and only these, are uploaded. One a sum."""
@@ -77,7 +79,7 @@ class HostPlan:
 def diff(host: str, wanted: Manifest, facts: Facts) -> HostPlan:
     """What would bring the host of these facts to the wanted state."""
     return HostPlan(
-        host, wanted, facts.current or "-", facts.store,
+        host, wanted, facts.current or "-", facts.store, facts.pending is not None,
         tuple(a for a in wanted.accounts if a.name not in facts.users),
         tuple(_file_changes(wanted, facts)),
         tuple(_unit_changes(wanted, facts)),
@@ -101,9 +103,9 @@ def _file_changes(wanted: Manifest, facts: Facts) -> Iterator[FileChange]:
 
 def _unit_changes(wanted: Manifest, facts: Facts) -> Iterator[UnitChange]:
     keep = {u.name for u in wanted.units}
-    for old in facts.manifest.units:
-        if old.name not in keep and old.name in facts.stamps:
-            yield UnitChange(Verb.STOP, old.name, "no longer a part of this host")
+    for name in sorted(facts.stamps):  # a stamp stands until the stop has worked
+        if name not in keep:
+            yield UnitChange(Verb.STOP, name, "no longer a part of this host")
     for unit in wanted.units:
         change = _unit_change(unit, facts.units.get(unit.name), facts.stamps.get(unit.name))
         if change:
@@ -152,7 +154,9 @@ def describe(plan: HostPlan, diffs: bool = True) -> Iterator[str]:
             yield from (f"    {line}" for line in _unified(change))
     for unit in plan.units:
         yield f"> {unit.verb.value} {unit.name} ({unit.why})"
-    if plan.base != "-" and not plan.recorded and not (plan.files or plan.units):
+    if plan.journal:
+        yield "~ finish the interrupted change"
+    if not plan.recorded and not (plan.files or plan.units):
         yield f"~ record generation {plan.wanted.id}"
 
 

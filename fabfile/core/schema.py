@@ -158,10 +158,12 @@ def _ip(value: str) -> str | None:
 
 
 def address(value: object) -> str:
-    """An IP address that other hosts can reach, in its normal form."""
+    """An IPv4 address that other hosts can reach: what the probe finds and Consul's agents talk here."""
     due = _ip(text(value))
     if due is None:
-        raise Invalid("is not an IP address")
+        raise Invalid("is not an IPv4 address")
+    if ":" in due:
+        raise Invalid("is an IPv6 address; the cluster's own network is IPv4 (ssh may go to an IPv6 address)")
     ip = ipaddress.ip_address(due)
     wrong = next((w for w in ("loopback", "unspecified", "multicast") if getattr(ip, f"is_{w}")), "special")
     if wrong != "special" or due == "255.255.255.255" or getattr(ip, "ipv4_mapped", None):

@@ -28,10 +28,10 @@ def ask(servers: Iterable[Remote]) -> ConsulWord:
 
 
 def _full(remote: Remote, consul: Consul, alive: dict[str, bool]) -> ConsulWord:
-    raft = consul.raw("/v1/operator/raft/configuration")["Servers"]
+    raft = consul.ask("GET", "/v1/operator/raft/configuration")["Servers"]
     leader = next((s["Node"] for s in raft if s["Leader"]), None)
     services: dict[str, tuple[int, int]] = {}
-    for check in consul.raw("/v1/health/state/any?stale"):
+    for check in consul.ask("GET", "/v1/health/state/any?stale"):
         name = check["ServiceName"]
         if name:
             passing, count = services.get(name, (0, 0))

@@ -24,6 +24,15 @@ PORT = 8500
 TIMEOUT = 10.0  # seconds a read may take
 
 
+class Refusal(ConsulException):  # type: ignore[misc]
+    """Consul answered, and it was not 200."""
+
+    def __init__(self, path: str, code: int, body: str) -> None:
+        super().__init__(f"{path.partition('?')[0]}: {code} {body.strip()}")
+        self.code = code
+        self.body = body
+
+
 class _Channel(http.client.HTTPConnection):
     """An HTTP connection whose socket is a channel of the SSH connection."""
 
@@ -84,7 +93,9 @@ class _Client(BaseClient):  # type: ignore[misc]
 class Consul(BaseConsul):  # type: ignore[misc]
     """py-consul's whole face (`kv`, `health`, `agent`, …) for the agent on `remote`'s loopback."""
 
-    def __init__(self, remote: Remote, token: str | None = None) -> None:
+    def __init__(self, remote: Remote, token: str | None = "") -> None:
+        """`token`: the connection's own unless given; None for none at all."""
+        token = remote.token if token == "" else token
         self._remote = remote
         self._given = token
         super().__init__(token=token)
@@ -93,24 +104,16 @@ class Consul(BaseConsul):  # type: ignore[misc]
     def http_connect(self, *_: Any, **__: Any) -> _Client:
         return _Client(self._remote, self._given)
 
-    def raw(self, path: str) -> Any:
-        """GET of a path that py-consul has no (right) method for: decoded JSON. ConsulException unless it is 200."""
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        """A call that py-consul has no (right) method for; decoded JSON, None for an empty answer. Refusal unless 200."""
 
         def decoded(response: Response) -> Any:
             if response.code != 200:
-                raise ConsulException(f"{path}: {response.code} {response.body.strip()}")
-            return json.loads(response.body)
+                raise Refusal(path, response.code, response.body)
+            return json.loads(response.body) if response.body.strip() else None
 
-        return self.http.get(decoded, path)
-
-    def register(self, service: Mapping[str, Any]) -> None:
-        """Registers a service with this agent, in the API's own words."""
-
-        def accepted(response: Response) -> None:
-            if response.code != 200:
-                raise ConsulException(f"register {service['Name']}: {response.code} {response.body.strip()}")
-
-        self.http.put(accepted, "/v1/agent/service/register", data=json.dumps(service))
+        words = {} if method in ("GET", "DELETE") else {"data": json.dumps(body) if body is not None else ""}
+        return getattr(self.http, method.lower())(decoded, path, **words)
 
 
-__all__ = ["Consul", "ConsulException"]
+__all__ = ["Consul", "ConsulException", "Refusal"]

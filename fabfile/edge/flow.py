@@ -112,6 +112,7 @@ def rollback_draft(
     cluster: Cluster, selected: Collection[Host], facts: Mapping[str, Facts], faults: tuple[HostError, ...]
 ) -> Draft:
     """The generation before as the wanted state, on hosts that have one. Its bytes are in the host's own store."""
+    guard.settle_identity(cluster, State(cluster.state).cluster_id, guard.identities(facts))
     plans = {}
     for host in selected:
         before = facts[host.name].previous

@@ -61,6 +61,7 @@ def roll_out(fleet: Fleet, draft: Draft, what: str, screen: Screen) -> None:
     with lock.held(_lockers(fleet, draft), what) as me:
         for wave in waves(draft.cluster, draft.plans, [h.name for h in running], leader):
             screen.wave(wave.title, wave.hosts)
+            lock.take(_lockers(fleet, draft), me)  # again: the half hour begins anew
             _apply(fleet, draft, wave, f"{me.who} {what}", screen)
             _settle(fleet, draft, wave, running, screen)
         _verify(fleet, draft)

@@ -47,6 +47,7 @@ class Remote:
     def __init__(self, cluster: Cluster, host: Host) -> None:
         self.cluster = cluster
         self.host = host
+        self.token: str | None = None  # for Consul's API, where the cluster has ACLs
         self._connection: Any = None
 
     def open(self) -> None:
@@ -177,13 +178,14 @@ def _gateway(cluster: Cluster, host: Host) -> Any:
         return None
     from fabric import Connection
 
-    return Connection(
-        host.gateway, config=_config(cluster), connect_timeout=int(TIMEOUT), connect_kwargs=_kwargs(host.key)
-    )
+    return Connection(host.gateway, config=_config(cluster), connect_timeout=int(TIMEOUT), connect_kwargs=_kwargs(host.key))
 
 
 def _kwargs(key: Path | None) -> dict[str, object]:
-    wait = {"banner_timeout": TIMEOUT, "auth_timeout": TIMEOUT}
+    wait = {
+        "banner_timeout": TIMEOUT - 2,  # less than the connect's own, whose message would name no cause
+        "auth_timeout": TIMEOUT,
+    }
     return {**wait, "key_filename": str(key), "look_for_keys": False} if key else dict(wait)
 
 
@@ -192,9 +194,7 @@ def _is_hiccup(error: Exception) -> bool:
 
     if isinstance(error, AuthenticationException | BadHostKeyException):
         return False
-    return isinstance(error, EOFError | ConnectionResetError) or (
-        isinstance(error, SSHException) and "banner" in str(error)
-    )
+    return isinstance(error, EOFError | ConnectionResetError) or (isinstance(error, SSHException) and "banner" in str(error))
 
 
 def _exchange(

@@ -55,7 +55,7 @@ def explain(host: Host, error: BaseException) -> HostError:
 def _network(host: Host, where: str, error: BaseException) -> HostError | None:
     if isinstance(error, socket.gaierror):
         return HostError(host.name, f"the name {host.ssh} cannot be resolved", f"check `ssh:` of hosts.{host.name}")
-    if "banner" in str(error):
+    if "banner" in str(error) or "No existing session" in str(error):
         return HostError(
             host.name, f"{where} accepts connections but does not speak SSH",
             f"is sshd on another port (`port:` of hosts.{host.name}), or is the host hung?",

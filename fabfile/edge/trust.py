@@ -18,24 +18,23 @@ def fingerprint(key: Any) -> str:
     return "SHA256:" + base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
 
 
-def offered_key(cluster: Cluster, host: Host) -> tuple[str, Any]:
-    """The name that known_hosts files the host under, and the key that it offers. Nothing is authenticated.
+def offered_key(cluster: Cluster, host: Host, hop: int = 0) -> tuple[str, Any, Path]:
+    """The name that known_hosts files the host under, the key that it offers, and the file to pin it in.
 
-    HostError when the host (or a jump host on the way, whose key must be known) cannot be reached.
+    `hop` 0 is the host itself, 1 the jump host before it, and so on. Nothing is authenticated but the hops before.
+    HostError when it (or a hop on the way, whose key must be known) cannot be reached.
     """
     from paramiko import Transport
 
-    from .ssh import TIMEOUT, close_all, connect
+    from .ssh import TIMEOUT, close_all, connect, hops, known_hosts
     from .ssh_errors import explain
 
-    connection = connect(cluster, host)
+    connection = list(hops(connect(cluster, host)))[hop]
     try:
         name, port = connection.host, connection.port
         sock: Any
-        if connection.gateway:
-            sock = connection.open_gateway()
-        else:
-            sock = socket.create_connection((name, port), timeout=TIMEOUT)
+        far = connection.gateway
+        sock = connection.open_gateway() if far else socket.create_connection((name, port), timeout=TIMEOUT)
         transport = Transport(sock)
         transport.banner_timeout = TIMEOUT
         try:
@@ -47,14 +46,14 @@ def offered_key(cluster: Cluster, host: Host) -> tuple[str, Any]:
         raise explain(host, error) from error
     finally:
         close_all(connection)
-    return (name if port == 22 else f"[{name}]:{port}"), key
+    return (name if port == 22 else f"[{name}]:{port}"), key, known_hosts(cluster, connection)[0]
 
 
-def pin_file(cluster: Cluster, host: Host) -> Path:
-    """The known_hosts file that `inv trust` writes for this host."""
-    from .ssh import connect, known_hosts
+def hop_count(cluster: Cluster, host: Host) -> int:
+    """How many SSH servers are on the way to the host, itself included."""
+    from .ssh import connect, hops
 
-    return known_hosts(cluster, connect(cluster, host))[0]
+    return len(list(hops(connect(cluster, host))))
 
 
 def pinned(file: Path, name: str) -> list[str]:

@@ -87,12 +87,12 @@ def _service(workers: Sequence[Remote], managers: Sequence[Remote]) -> tuple[boo
     where, asked = Consul(workers[0]), Consul(managers[0])
     began = time.monotonic()
     registration = {"Name": name, "Port": 8500, "Check": {"TCP": "127.0.0.1:8500", "Interval": "1s", "Timeout": "1s"}}
-    where.register(registration)
+    where.ask("PUT", "/v1/agent/service/register", registration)
     try:
-        seen = _until(lambda: bool(asked.raw(f"/v1/health/service/{name}?passing")))
+        seen = _until(lambda: bool(asked.ask("GET", f"/v1/health/service/{name}?passing")))
     finally:
         where.agent.service.deregister(name)
-    gone = _until(lambda: not asked.raw(f"/v1/health/service/{name}"))
+    gone = _until(lambda: not asked.ask("GET", f"/v1/health/service/{name}"))
     took = f"on {workers[0].host.name}, seen from {managers[0].host.name}, {time.monotonic() - began:.1f} s in all"
     return (
         seen and gone,

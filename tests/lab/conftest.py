@@ -147,6 +147,9 @@ def fresh_lab(docker_services: object, tmp_path_factory: pytest.TempPathFactory)
             ".nexus/lab/known_hosts", "known_hosts"
         )
     )
+    if binary := os.environ.get("NEXUS_TEST_CONSUL"):  # a trial against a Consul that the operator names
+        with (home / "hosts.yml").open("a") as more:
+            more.write(f"\nconsul: {{binary: {binary}}}\n")
     yield Lab(home / "hosts.yml")
     if not KEEP:
         nodes.down(_say)

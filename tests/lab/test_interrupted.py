@@ -38,7 +38,7 @@ def test_a_killed_deploy_leaves_no_mix_and_the_next_one_finishes(
     assert all(cut[h] in (old[h], new[h]) for h in cut)
     assert all(old[h] != new[h] for h in cut)
     for host in HOSTS:
-        assert well.on(host, "ls -d /var/lib/nexus/in.* /etc/consul.d/*.nexus-new 2>/dev/null", check=False) == ""
+        assert well.on(host, "ls -d /var/lib/nexus/in.* /etc/consul.d/*.nexus-new-* 2>/dev/null", check=False) == ""
     assert changed.inv("plan").returncode == 0
 
 
@@ -118,7 +118,7 @@ def test_a_power_cut_in_the_commit_is_finished_at_boot(well: Lab) -> None:
     """With the journal set and a file still to be renamed, the host finishes the commit before Consul starts."""
     content = well.on("w1", "cat /etc/consul.d/consul.hcl")
     well.on("w1", "g=$(readlink /var/lib/nexus/current) && printf 'put\\t/etc/consul.d/consul.hcl\\nend\\n' > /var/lib/nexus/$g/actions && "
-                  "mv /etc/consul.d/consul.hcl /etc/consul.d/consul.hcl.nexus-new && ln -s $g /var/lib/nexus/pending")  # fmt: skip
+                  "mv /etc/consul.d/consul.hcl /etc/consul.d/consul.hcl.nexus-new-${g##*/} && ln -s $g /var/lib/nexus/pending")  # fmt: skip
     subprocess.run(["docker", "restart", "--time", "1", "nexus-lab-w1"], check=True, capture_output=True)
     well.eventually("w1", "systemctl is-active consul", 30)
     assert well.on("w1", "cat /etc/consul.d/consul.hcl") == content

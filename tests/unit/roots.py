@@ -55,12 +55,14 @@ def state_of(root: Path) -> Path:
 
 
 def tree(root: Path, without: Iterable[str] = ()) -> dict[str, tuple[object, ...]]:
-    """Every path below root with its kind, mode, owner, content and time of change; `without` cuts subtrees off."""
+    """Every path below root with its kind, mode, owner, content and time of change; `without` leaves paths out."""
     found: dict[str, tuple[object, ...]] = {}
     for folder, dirs, files in os.walk(root):
         dirs[:] = [d for d in dirs if os.path.relpath(os.path.join(folder, d), root) not in without]
         for name in [*dirs, *files]:
             path = Path(folder, name)
+            if str(path.relative_to(root)) in without:
+                continue
             info = path.lstat()
             what: object = None
             if stat.S_ISLNK(info.st_mode):
@@ -129,7 +131,7 @@ def paths_of(*manifests: Manifest) -> list[str]:
 
 
 def unpack(plan: HostPlan, folder: Path) -> Path:
-    """The payload on the host, as the receiving end unpacks it."""
+    """The payload on the host, unpacked as the receiving end does it."""
     folder.mkdir(mode=0o700, parents=True)
     with tarfile.open(fileobj=io.BytesIO(b"".join(payload(plan, "op@laptop deploy")))) as tar:
         for member in tar:
@@ -142,6 +144,8 @@ def unpack(plan: HostPlan, folder: Path) -> Path:
 
 
 def apply(shell: str, folder: Path, root: Path, env: Mapping[str, str] | None = None) -> Outcome:
+    """As the receiving end starts it: our state folder is there."""
+    state_of(root).mkdir(mode=0o700, parents=True, exist_ok=True)
     return call(shell, folder / "apply.sh", folder, root, env=env)
 
 

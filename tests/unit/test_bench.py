@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from bench import endpoints, report, stats, targets, tools
+from bench.files import source
 from bench.stats import Sample
 from fabfile.core import inventory
 from fabfile.core.errors import InputError, Refused
@@ -17,6 +18,9 @@ from fabfile.core.model import Cluster, Host, SshDefaults
 
 def sample(wall: float, memory: float = 50.0) -> Sample:
     return Sample(wall, wall / 2, wall / 4, memory)
+
+
+WANTED = targets.Wanted((), ({"path": "/etc/consul.d/consul.hcl", "source": "etc_consul.d_consul.hcl"},))
 
 
 def target(user: str = "root") -> targets.Target:
@@ -42,7 +46,7 @@ def test_ratio_is_taken_within_each_round() -> None:
 
 def test_ratio_refuses_unequal_rounds() -> None:
     """A tool that missed a round is not compared."""
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="argument 2"):
         stats.ratio([sample(1)], [sample(1), sample(2)])
 
 
@@ -72,10 +76,10 @@ def test_goal_says_whether_it_is_met() -> None:
 
 def test_sections_are_replaced_one_by_one() -> None:
     """Re-running one benchmark leaves every byte of the other's section, and of what people wrote, as it was."""
-    both = report.placed("", "bench.a", report.section("bench.a", ["one"]))
+    both = report.placed("", "bench.a", report.section("bench.a", ["first text"]))
     both = report.placed(both, "bench.b", report.section("bench.b", ["two"])) + "by hand\n"
     again = report.placed(both, "bench.a", report.section("bench.a", ["three"]))
-    assert again == both.replace("one", "three")
+    assert again == both.replace("first text", "three")
     assert report.placed(again, "bench.a", report.section("bench.a", ["three"])) == again
 
 
@@ -88,11 +92,12 @@ def test_a_section_left_open_is_no_place_to_write() -> None:
 def test_peers_get_the_same_hosts() -> None:
     """Both inventories name address, user, key and pinned host keys, and use sudo only where the user is not root."""
     made: dict[str, list[tuple[str, dict[str, object]]]] = {}
-    exec(targets.pyinfra_inventory([target("ops")], Path("/b")), made)  # noqa: S102  it is Python, by pyinfra's format
+    exec(targets.pyinfra_inventory([target("ops")], Path("/b"), {"w2": WANTED}), made)  # noqa: S102  it is Python, by pyinfra's format
     name, data = made["hosts"][0]
     assert (name, data["ssh_hostname"], data["ssh_user"], data["_sudo"]) == ("w2", "127.0.7.5", "ops", True)
     assert data["ssh_strict_host_key_checking"] == "yes"
-    found = json.loads(targets.ansible_inventory([target()], Path("/b")))["all"]["hosts"]["w2"]
+    assert data["configs"] == [{"path": "/etc/consul.d/consul.hcl", "source": "etc_consul.d_consul.hcl"}]
+    found = json.loads(targets.ansible_inventory([target()], Path("/b"), {"w2": WANTED}))["all"]["hosts"]["w2"]
     assert (found["ansible_host"], found["ansible_user"], found["ansible_become"]) == ("127.0.7.5", "root", False)
     assert "UserKnownHostsFile=/known" in found["ansible_ssh_common_args"]
 
@@ -141,26 +146,31 @@ PYINFRA = "Operation Hosts Success Error No Change\n  Grand total   16      {0} 
 
 
 @pytest.mark.parametrize(
-    ("hosts", "changing", "done", "failed", "fault"),
+    ("due", "changing", "done", "failed", "fault"),
     [
-        (2, True, "14", "-", ""),
-        (2, False, "-", "-", ""),
-        (2, False, "1", "-", "1 operations changed something"),
-        (2, True, "-", "-", "0 operations changed something"),
-        (2, True, "13", "1", "16 operations of 16, 1 failed"),
-        (3, True, "14", "-", "16 operations of 24, 0 failed"),
+        (16, True, "14", "-", ""),
+        (16, False, "-", "-", ""),
+        (16, False, "1", "-", "1 operations changed something"),
+        (16, True, "-", "-", "0 operations changed something"),
+        (16, True, "13", "1", "16 operations of 16, 1 failed"),
+        (24, True, "14", "-", "16 operations of 24, 0 failed"),
     ],
 )
 def test_pyinfra_is_believed_only_when_it_did_its_work(
-    hosts: int, changing: bool, done: str, failed: str, fault: str
+    due: int, changing: bool, done: str, failed: str, fault: str
 ) -> None:
     """A run counts when all operations ran on all hosts, and changed things in the scenario where they should."""
-    assert tools.pyinfra_check(hosts, changing)(0, PYINFRA.format(done, failed)) == fault
+    assert tools.pyinfra_check(due, changing)(0, PYINFRA.format(done, failed)) == fault
+
+
+def test_files_have_names_of_their_own() -> None:
+    """Two files of one name in different folders do not meet in a host's folder of sources."""
+    assert source("/etc/consul.d/a/x.pem") != source("/etc/consul.d/b/x.pem")
 
 
 def test_pyinfra_without_a_table_failed() -> None:
     """No closing table, no measurement; an exit code speaks for itself."""
-    assert "0 operations of 8" in tools.pyinfra_check(1, False)(0, "")
+    assert "0 operations of 8" in tools.pyinfra_check(8, False)(0, "")
     assert tools.pyinfra_check(1, False)(1, "a\nboom\n") == "exit code 1: boom"
 
 

@@ -1,0 +1,132 @@
+"""Brings Consul's ACL system to what `core.acl` wants: bootstrapped once, policies and tokens as wanted."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from ..core import acl
+from ..core.errors import ApplyError, NexusError
+from ..core.model import Cluster
+from ..core.secrets import Secrets
+from .consul import Consul, Refusal
+from .ssh import Remote
+from .vault import Vault
+
+PATIENCE = 45.0  # seconds until the servers' ACL system is ready after a start (measured: 1 to 5)
+T = TypeVar("T")
+_RESET = re.compile(r"reset index: (\d+)")
+
+
+def sync(servers: Sequence[Remote], cluster: Cluster, secrets: Secrets) -> Secrets:
+    """Bootstraps when nobody has yet, then writes what differs. Returns the secrets with the management token.
+
+    Safe to be cut off anywhere: the token is on disk before it is used, and every write can be repeated.
+    """
+    secrets = _manage(servers, cluster, secrets)
+    for server in servers:
+        server.token = secrets.management
+    consul = Consul(servers[0])
+    want = acl.wanted(cluster, secrets)
+    policies = [_policy(consul, p) for p in consul.ask("GET", "/v1/acl/policies")]
+    todo = acl.changes(want, policies, consul.ask("GET", "/v1/acl/tokens"))
+    for policy, known in todo.put_policies:
+        path = f"/v1/acl/policy/{known}" if known else "/v1/acl/policy"
+        consul.ask("PUT", path, {"Name": policy.name, "Rules": policy.rules, "Description": acl.MARK + "least privilege"})
+    present = {t["AccessorID"] for t in consul.ask("GET", "/v1/acl/tokens")}
+    for grant in todo.put_grants:
+        _put_token(consul, grant, secrets, grant.accessor in present)
+    consul.ask("PUT", f"/v1/acl/token/{acl.ANONYMOUS}", {"AccessorID": acl.ANONYMOUS, "Policies": [{"Name": acl.DNS}]})
+    for accessor in todo.drop_tokens:
+        if accessor not in secrets.retired:  # these go when the rotation that replaced them is done
+            consul.ask("DELETE", f"/v1/acl/token/{accessor}")
+    for policy_id in todo.drop_policies:
+        consul.ask("DELETE", f"/v1/acl/policy/{policy_id}")
+    return secrets
+
+
+def _policy(consul: Consul, listed: dict[str, Any]) -> dict[str, Any]:
+    """The list leaves the rules out; they are fetched for ours only."""
+    ours = listed["Name"].startswith("nexus-")
+    return dict(consul.ask("GET", f"/v1/acl/policy/{listed['ID']}")) if ours else listed
+
+
+def _put_token(consul: Consul, grant: acl.Grant, secrets: Secrets, exists: bool) -> None:
+    body = {
+        "AccessorID": grant.accessor, "SecretID": secrets.tokens[grant.name].secret,
+        "Description": acl.MARK + grant.name, "Policies": [{"Name": grant.policy}],
+    }  # fmt: skip
+    consul.ask("PUT", f"/v1/acl/token/{grant.accessor}" if exists else "/v1/acl/token", body)
+
+
+def _manage(servers: Sequence[Remote], cluster: Cluster, secrets: Secrets) -> Secrets:
+    """The secrets with a management token that works now."""
+    if secrets.management and _works(servers[0], secrets.management):
+        return secrets
+    made = replace(secrets, management=_bootstrap(servers))
+    Vault(cluster.state).save(made)
+    return made
+
+
+def _works(server: Remote, token: str) -> bool:
+    """False when the cluster does not know the token, as after all its hosts were made anew."""
+
+    def once() -> bool:
+        try:
+            Consul(server, token).ask("GET", "/v1/acl/token/self")
+        except Refusal as refusal:
+            if refusal.code == 403:
+                return False
+            raise
+        return True
+
+    return _patiently(server, once)
+
+
+def _bootstrap(servers: Sequence[Remote]) -> str:
+    """The first token. Where it was made before and lost (a kill between making and keeping it), root on the leader
+    may allow it once more: Consul's own documented way, a file in its data folder."""
+    server = servers[0]
+
+    def once() -> str:
+        try:
+            return str(Consul(server, None).ask("PUT", "/v1/acl/bootstrap")["SecretID"])
+        except Refusal as refusal:
+            again = _RESET.search(refusal.body)
+            if refusal.code == 403 and again:
+                return _reset(servers, again[1])
+            raise
+
+    return _patiently(server, once)
+
+
+def _reset(servers: Sequence[Remote], index: str) -> str:
+    """Every server gets the file, since only the leader's counts; it deletes the file when it has used it."""
+    file = "/var/lib/consul/acl-bootstrap-reset"
+    script = f'umask 077; printf %s "$1" > {file}; chown consul: {file}'
+    for server in servers:
+        server.run(["sh", "-c", script, "sh", index])
+    try:
+        return str(Consul(servers[0], None).ask("PUT", "/v1/acl/bootstrap")["SecretID"])
+    finally:
+        for server in servers:
+            server.run(["rm", "-f", "/var/lib/consul/acl-bootstrap-reset"])
+
+
+def _patiently(server: Remote, once: Callable[[], T]) -> T:
+    """Again while the servers are not ready: no leader yet, or the ACL system still starting."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return once()
+        except (Refusal, NexusError) as error:
+            if time.monotonic() > until:
+                reason = error.body if isinstance(error, Refusal) else str(error)
+                raise ApplyError(
+                    server.host.name, f"Consul's ACL system is not ready: {reason.strip()}",
+                    "deploy again; on the host: journalctl -u consul",
+                ) from error  # fmt: skip
+            time.sleep(0.3)

@@ -1,0 +1,110 @@
+"""Is the cluster well: what is a problem, in which words, and what scripts get to read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from fabfile.core.facts import Facts, UnitFact
+from fabfile.core.health import ConsulWord, Health, assess
+
+from .samples import active, bare_facts, cluster_of
+
+CLUSTER = cluster_of(m1="manager", m2="manager worker", m3="manager", lb1="loadbalancer")
+NAMES = [h.name for h in CLUSTER.hosts]
+UNITS = {"consul.service": active(), "caddy.service": active()}
+WELL = ConsulWord(
+    "m1", "m2", ("m1", "m2", "m3"), dict.fromkeys(NAMES, True), "m2", {"web": (2, 2), "api": (1, 1)}
+)  # fmt: skip
+
+
+def all_facts(**over: Facts | None) -> dict[str, Facts]:
+    found: dict[str, Facts | None] = {name: bare_facts(units=UNITS) for name in NAMES}
+    return {name: fact for name, fact in (found | over).items() if fact is not None}
+
+
+def judged(word: ConsulWord = WELL, facts: dict[str, Facts] | None = None, **faults: str) -> Health:
+    return assess(CLUSTER, all_facts() if facts is None else facts, faults, word)
+
+
+def state(**units: UnitFact) -> Facts:
+    return bare_facts(units=UNITS | {f"{name}.service": unit for name, unit in units.items()})
+
+
+def test_a_well_cluster_has_no_problem() -> None:
+    """All reachable, all voting, all units active, all instances passing: nothing to say."""
+    assert judged().problems == ()
+
+
+@pytest.mark.parametrize(
+    ("word", "problem"),
+    [
+        (ConsulWord(), "no Consul server answers"),
+        (replace(WELL, leader=None), "the cluster has no raft leader"),
+        (replace(WELL, voters=("m1", "m2")), "2 of 3 managers vote in the raft quorum (not m3)"),
+        (replace(WELL, members=WELL.members | {"m3": False}), "m3: Consul is failed"),  # type: ignore[operator]
+        (replace(WELL, members={n: True for n in NAMES if n != "lb1"}), "lb1: Consul is absent"),
+        (replace(WELL, services={"web": (1, 2)}), "service web: 1 of 2 instances pass"),
+        (replace(WELL, services={"web": (0, 1)}), "service web: 0 of 1 instances pass"),
+    ],
+)
+def test_what_consul_says_is_judged(word: ConsulWord, problem: str) -> None:
+    """Each fault that Consul itself shows is one line with its place."""
+    assert judged(word).problems == (problem,)
+
+
+@pytest.mark.parametrize(
+    ("unit", "shown"),
+    [
+        (replace(active(), active="failed"), "failed"),
+        (replace(active(), active="activating"), "activating"),
+        (replace(active(), load="not-found", active="inactive"), "absent"),
+    ],
+)
+def test_a_unit_that_is_not_active_is_a_problem(unit: UnitFact, shown: str) -> None:
+    """A unit that the host's roles call for and that does not run is named with its state."""
+    assert judged(facts=all_facts(lb1=state(caddy=unit))).problems == (f"lb1: caddy.service is {shown}",)
+
+
+def test_units_of_other_roles_do_not_matter() -> None:
+    """A host that is no load balancer is well without Caddy."""
+    dead = replace(active(), active="failed")
+    assert judged(facts=all_facts(m1=state(caddy=dead))).problems == ()
+
+
+def test_an_unreachable_host_is_one_problem() -> None:
+    """Its reason is told once, its units are unknown, and Consul's word on it still counts."""
+    health = judged(facts=all_facts(m3=None), m3="m3: 192.0.2.3:22 is closed")
+    assert health.problems == ("m3: 192.0.2.3:22 is closed",)
+    assert health.hosts[2].units == {"consul.service": "unknown"}
+    assert health.hosts[2].consul == "alive"
+    assert judged(facts=all_facts(m3=None)).problems == ("m3: unreachable",)
+
+
+def test_with_no_server_to_ask_consul_is_unknown() -> None:
+    """When nobody can be asked, no host is called dead."""
+    assert {h.consul for h in judged(ConsulWord()).hosts} == {"unknown"}
+
+
+def test_the_json_has_the_keys_that_scripts_rely_on() -> None:
+    """The promised keys are there, with the host's own words, and all of it is JSON."""
+    said = json.loads(json.dumps(judged(facts=all_facts(m3=None), m3="m3: closed").json()))
+    assert (said["cluster"], said["healthy"], said["primary"], said["raft_leader"]) == ("prod", False, "m2", "m2")
+    assert said["raft_voters"] == ["m1", "m2", "m3"]
+    assert said["problems"] == ["m3: closed"]
+    assert said["hosts"][1] == {
+        "name": "m2", "roles": ["manager", "worker"], "arch": "amd64", "reachable": True, "consul": "alive",
+        "units": {"consul.service": "active"},
+    }  # fmt: skip
+    assert said["hosts"][2]["error"] == "m3: closed"
+    assert (said["hosts"][2]["reachable"], said["hosts"][2]["arch"]) == (False, None)
+    assert said["services"] == [
+        {"name": "api", "passing": 1, "instances": 1}, {"name": "web", "passing": 2, "instances": 2}]  # fmt: skip
+
+
+def test_healthy_and_problems_agree() -> None:
+    """`healthy` is true exactly when there is no problem."""
+    assert judged().json()["healthy"] is True
+    assert judged(ConsulWord()).json()["healthy"] is False
