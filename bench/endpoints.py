@@ -66,8 +66,7 @@ def spare(known: Path, most: int) -> Target:
 def endpoints(node: Target, count: int) -> Sequence[Target]:
     """The node at each of its addresses; all have the files of the first, for they are one machine."""
     return [
-        Target(f"e{n}", address(n), PORT, node.user, node.key, node.known_hosts, node.files)
-        for n in range(1, count + 1)
+        Target(f"e{n}", address(n), PORT, node.user, node.key, node.known_hosts, node.files) for n in range(1, count + 1)
     ]
 
 

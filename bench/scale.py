@@ -23,6 +23,7 @@ Samples = Mapping[str, Sequence[Sample]]
 NOTES = """One node (the lab's spare) answers at all N addresses, through a small TCP forwarder on the same machine. So
 one sshd and this machine's cores carry all N hosts' share of the work, too: in a real fleet each host would do
 its own part, and what a tool asks of the hosts would weigh less. CPU and memory are the operator's side alone.
+Before each run there is a pause of 2 s, in which the sessions of the run before end.
 
 - Ours is `inv plan --json`: probe every endpoint, render every host's files, compare, print. It is what
   `inv deploy` does before it says that nothing changed, and a little more: one machine can be as deployed for one

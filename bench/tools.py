@@ -63,9 +63,7 @@ def pyinfra(found: Sequence[Target], state: EndState, binaries: Path, work: Path
     return Tool(PYINFRA, argv, work, pyinfra_check(due, changing))
 
 
-def ansible(
-    found: Sequence[Target], state: EndState, binaries: Path, work: Path, sockets: Path, changing: bool
-) -> Tool:
+def ansible(found: Sequence[Target], state: EndState, binaries: Path, work: Path, sockets: Path, changing: bool) -> Tool:
     """Pipelining, a fork a host, ControlPersist; connections left by the run before are closed first."""
     inventory = work / "ansible_inventory.json"
     inventory.write_text(ansible_inventory(found, state.binary, state.wanted))

@@ -17,9 +17,7 @@ for item in host.data.folders:
     files.directory(
         name=item["path"], path=item["path"], user=item["owner"], group=item["group"], mode=item["mode"].lstrip("0")
     )
-binary = files.put(
-    name="binary", src=host.data.binary, dest="/usr/local/bin/consul", user="root", group="root", mode="755"
-)
+binary = files.put(name="binary", src=host.data.binary, dest="/usr/local/bin/consul", user="root", group="root", mode="755")
 configs = [
     files.put(
         name=item["path"],

@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fabfile.core.acl import token_names
 from fabfile.core.artifacts import Artifact, Program
 from fabfile.core.desired import Context, desired
 from fabfile.core.facts import Facts, FileFact, UnitFact
 from fabfile.core.manifest import Manifest
 from fabfile.core.model import Arch, Cluster, Host
+from fabfile.core.secrets import KeyPair, Secrets, Token
 from fabfile.core.topology import Address
 
 from .roots import sha
@@ -28,7 +30,12 @@ WHERE = {
     "lb1": Address("10.0.0.3", "10.0.0.3"), "mw1": Address("10.0.0.4", "10.0.0.4"),
     "all1": Address("10.0.0.5", "203.0.113.5"),
 }  # fmt: skip
-CONTEXT = Context(CLUSTER, "0123456789abcdef", WHERE)
+SECRETS = Secrets(
+    "Z29zc2lw" * 5 + "Z28=", KeyPair("CA CERT\n", "CA KEY\n"), ("CA CERT\n",),
+    {h.name: KeyPair(f"CERT {h.name}\n", f"KEY {h.name}\n") for h in HOSTS},
+    {name: Token(f"accessor {name}", f"token-of-{name}") for h in HOSTS for name in token_names(h)},
+)  # fmt: skip
+CONTEXT = Context(CLUSTER, "0123456789abcdef", WHERE, SECRETS)
 VERSIONS = {"1.8.7": (1, 8, 7), "1.17.0": (1, 17, 0), "1.22.7": (1, 22, 7)}
 
 
@@ -61,7 +68,8 @@ def bare_facts(**over: Any) -> Facts:
     facts = Facts(
         machine="x86_64", bits=64, os_id="debian", os_version="12", os_name="Debian GNU/Linux 12 (bookworm)",
         cpus=2, memory_kb=2_000_000, disk_kb=10_000_000, python=(3, 11, 2), systemd=252, now=1_700_000_000.0,
-        boot="b", addresses=(("eth0", "10.0.0.9"),), default_device="eth0", users=frozenset({"root"}), files={},
+        boot="b", addresses=(("eth0", "10.0.0.9"),), default_device="eth0", ssh_client=None, ssh_port=None, ufw=False,
+        users=frozenset({"root"}), files={},
         odd=frozenset(), units={}, stamps={}, store=frozenset(), current=None, manifest=Manifest(), previous=None,
         pending=None, lock=None,
     )  # fmt: skip

@@ -569,7 +569,6 @@ def test_a_kept_manifest_is_never_half(crashes: Crashes) -> None:
 
 
 @ONE_SHELL
-@pytest.mark.xfail(strict=True, reason="finish relies on files laid out before, which a later apply may have removed")
 @pytest.mark.parametrize("then", ["refused", "killed while copying", "killed before its own journal"])
 def test_a_boot_ends_a_torn_commit_whatever_came_between(crashes: Crashes, then: str) -> None:
     """A torn commit, a later deploy that does not get to its own commit, a boot: one whole generation, no mix."""

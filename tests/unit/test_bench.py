@@ -156,9 +156,7 @@ PYINFRA = "Operation Hosts Success Error No Change\n  Grand total   16      {0} 
         (24, True, "14", "-", "16 operations of 24, 0 failed"),
     ],
 )
-def test_pyinfra_is_believed_only_when_it_did_its_work(
-    due: int, changing: bool, done: str, failed: str, fault: str
-) -> None:
+def test_pyinfra_is_believed_only_when_it_did_its_work(due: int, changing: bool, done: str, failed: str, fault: str) -> None:
     """A run counts when all operations ran on all hosts, and changed things in the scenario where they should."""
     assert tools.pyinfra_check(due, changing)(0, PYINFRA.format(done, failed)) == fault
 

@@ -14,7 +14,7 @@ from .samples import active, bare_facts, cluster_of
 
 CLUSTER = cluster_of(m1="manager", m2="manager worker", m3="manager", lb1="loadbalancer")
 NAMES = [h.name for h in CLUSTER.hosts]
-UNITS = {"consul.service": active(), "caddy.service": active()}
+UNITS = {"nexus-firewall.service": active(), "consul.service": active(), "caddy.service": active()}
 WELL = ConsulWord(
     "m1", "m2", ("m1", "m2", "m3"), dict.fromkeys(NAMES, True), "m2", {"web": (2, 2), "api": (1, 1)}
 )  # fmt: skip
@@ -78,7 +78,7 @@ def test_an_unreachable_host_is_one_problem() -> None:
     """Its reason is told once, its units are unknown, and Consul's word on it still counts."""
     health = judged(facts=all_facts(m3=None), m3="m3: 192.0.2.3:22 is closed")
     assert health.problems == ("m3: 192.0.2.3:22 is closed",)
-    assert health.hosts[2].units == {"consul.service": "unknown"}
+    assert health.hosts[2].units == dict.fromkeys(("nexus-firewall.service", "consul.service"), "unknown")
     assert health.hosts[2].consul == "alive"
     assert judged(facts=all_facts(m3=None)).problems == ("m3: unreachable",)
 
@@ -96,7 +96,7 @@ def test_the_json_has_the_keys_that_scripts_rely_on() -> None:
     assert said["problems"] == ["m3: closed"]
     assert said["hosts"][1] == {
         "name": "m2", "roles": ["manager", "worker"], "arch": "amd64", "reachable": True, "consul": "alive",
-        "units": {"consul.service": "active"},
+        "units": {"nexus-firewall.service": "active", "consul.service": "active"},
     }  # fmt: skip
     assert said["hosts"][2]["error"] == "m3: closed"
     assert (said["hosts"][2]["reachable"], said["hosts"][2]["arch"]) == (False, None)

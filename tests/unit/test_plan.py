@@ -215,13 +215,19 @@ def test_the_action_list_of_a_first_deploy() -> None:
     assert rows(diff("lb1", wanted("lb1"), bare_facts())) == [
         ["base", "-"], ["id", wanted("lb1").id], ["who", "ann@laptop deploy"],
         ["put", "/etc/nexus/host.json"], ["put", "/etc/systemd/system/nexus-recover.service"],
+        ["put", "/etc/nexus/firewall.nft"], ["put", "/etc/systemd/system/nexus-firewall.service"],
         ["put", "/usr/local/bin/consul"], ["put", "/etc/consul.d/consul.hcl"],
+        ["put", "/etc/consul.d/secret-tokens.hcl"], ["put", "/etc/consul.d/tls/ca.pem"],
+        ["put", "/etc/consul.d/tls/cert.pem"], ["put", "/etc/consul.d/tls/secret-key.pem"],
+        ["put", "/etc/consul.d/secret-gossip.hcl"],
         ["put", "/etc/systemd/system/consul.service"], ["put", "/usr/local/bin/caddy"],
         ["put", "/etc/caddy/Caddyfile"], ["put", "/etc/systemd/system/caddy.service"],
         ["check", "unit", "/etc/systemd/system/nexus-recover.service"],
-        ["check", "consul", "/etc/consul.d/consul.hcl"], ["check", "unit", "/etc/systemd/system/consul.service"],
+        ["check", "nft", "/etc/nexus/firewall.nft"], ["check", "unit", "/etc/systemd/system/nexus-firewall.service"],
+        ["check", "consul", "/etc/consul.d"], ["check", "unit", "/etc/systemd/system/consul.service"],
         ["check", "caddy", "/etc/caddy/Caddyfile"], ["check", "unit", "/etc/systemd/system/caddy.service"],
-        ["unit", "consul.service", "start"], ["unit", "caddy.service", "start"], ["end"],
+        ["unit", "nexus-firewall.service", "start"], ["unit", "consul.service", "start"],
+        ["unit", "caddy.service", "start"], ["end"],
     ]  # fmt: skip
 
 
@@ -231,7 +237,7 @@ def test_the_action_list_of_an_upgrade() -> None:
     config = next(f for f in before.files if f.path.endswith("consul.hcl"))
     after = replace(after, files=tuple(config if f.path == config.path else f for f in after.files))
     assert rows(diff("w1", after, facts_of(before)))[3:] == [
-        ["put", "/usr/local/bin/consul"], ["check", "consul", "/etc/consul.d/consul.hcl"],
+        ["put", "/usr/local/bin/consul"], ["check", "consul", "/etc/consul.d"],
         ["unit", "consul.service", "restart"], ["end"],
     ]  # fmt: skip
 
@@ -267,5 +273,5 @@ def test_a_plan_names_its_base(before: Manifest, after: Manifest) -> None:
 
 def test_the_summary_is_one_phrase() -> None:
     """Files are counted, units named with their verb."""
-    assert summary(diff("w1", wanted("w1"), bare_facts())) == "5 files, start consul"
+    assert summary(diff("w1", wanted("w1"), bare_facts())) == "12 files, start nexus-firewall, start consul"
     assert summary(change(text_file("/a", "a"), None)) == "1 file"
