@@ -36,7 +36,11 @@ ctl() { if [ -z "$root" ]; then systemctl "$@"; fi; }
 
 own() { if [ "$(id -u)" = 0 ]; then chown "$1:$2" "$3"; fi; }
 
-link() { ln -s "$1" "$2.$$" && mv -T "$2.$$" "$2"; }
+link() {
+  rm -f "$2.$$"
+  ln -s "$1" "$2.$$"
+  mv -T "$2.$$" "$2"
+}
 
 cleanup() {
   code=$?
@@ -116,7 +120,8 @@ grow_tree() {
 
 check_one() {
   case "$1" in
-    consul) "$tree/usr/local/bin/consul" validate -config-format=hcl "$tree$2" ;;
+    consul) "$tree/usr/local/bin/consul" validate "$tree$2" ;;
+    nft) nft -c -f "$tree$2" ;;
     caddy) HOME=$dir "$tree/usr/local/bin/caddy" validate --adapter caddyfile --config "$tree$2" ;;
     unit)
       # A program that comes with this very payload is not in its place yet: that one complaint is expected.
@@ -129,7 +134,7 @@ check_one() {
 
 check() {
   picked check "$dir/actions" | while IFS=$tab read -r kind path; do
-    if [ -n "$root" ] && [ "$kind" = unit ]; then continue; fi
+    if [ -n "$root" ] && { [ "$kind" = unit ] || [ "$kind" = nft ]; }; then continue; fi
     if ! check_one "$kind" "$path" >"$dir/check" 2>&1 </dev/null; then
       sed 's/^/log /' "$dir/check" | tail -n 20
       fail "$path did not pass ${kind}'s own check; nothing was changed"
@@ -189,6 +194,24 @@ $(picked put "$dir/actions")
 EOF
 }
 
+# A new firewall may shut its own operator out. So its undo is armed, and seen armed, before anything changes; only a
+# new connection from outside disarms it (edge/firewall.py).
+arm_firewall_undo() {
+  grep -q "^unit${tab}nexus-firewall.service" "$dir/actions" && [ -z "$root" ] || return 0
+  if [ -f /etc/nexus/firewall.ufw ] || grep -q /etc/nexus/firewall.ufw "$dir/manifest"; then return 0; fi
+  command -v nft >/dev/null 2>&1 ||
+    fail "nftables is not installed; install the package, or set firewall: false in hosts.yml; nothing was changed"
+  cp -p /etc/nexus/firewall.nft "$state/firewall.before" 2>/dev/null || : >"$state/firewall.before"
+  nft list table inet nexus >"$state/firewall.ruleset" 2>/dev/null || : >"$state/firewall.ruleset"
+  cp "$dir/firewall-undo.sh" "$state/firewall-undo.sh"
+  systemctl stop nexus-firewall-undo.timer 2>/dev/null || :
+  systemd-run --quiet --unit=nexus-firewall-undo --on-active=45 --timer-property=AccuracySec=100ms \
+    /bin/sh "$state/firewall-undo.sh" "$state" || fail "the firewall's own undo could not be armed; nothing was changed"
+  systemctl is-active --quiet nexus-firewall-undo.timer ||
+    fail "the firewall's own undo is not armed; nothing was changed"
+  tell "step arm the firewall's undo (45 s)"
+}
+
 # By rename: a generation that is applied again (a rollback) is current or previous while we write.
 keep() {
   cp "$1" "$2.$$"
@@ -202,6 +225,7 @@ prepare() {
   keep "$dir/manifest" "$state/generations/$id/manifest"
   keep "$dir/actions" "$state/generations/$id/actions"
   keep "$dir/apply.sh" "$state/apply.sh"
+  arm_firewall_undo
   sync -f "$state"
 }
 
@@ -319,6 +343,9 @@ finish() {
   alone -n || return 0                       # a deploy is at it: its restarts have pulled us in
   id=$(readlink "$state/pending")
   id=${id##*/}
+  dir=$state/generations/$id
+  # whatever came between may have taken away what was laid out: the store still has it
+  [ -z "$(picked put "$dir/actions")" ] || lay_out
   wait=--no-block                            # we run before these units at boot: waiting for them would never end
   commit
 }
@@ -337,7 +364,7 @@ main() {
   trap cleanup EXIT
   trap 'exit 129' HUP INT TERM PIPE
   received=
-  alone
+  alone -w 60 || fail "another change has been at work on this host for a minute; nothing was changed"
   preflight
   id=$(chosen id)
   receive

@@ -51,7 +51,7 @@ main() {
   chmod 0700 "$state"
   exec 9>"$state/.lock.guard"
   flock 9
-  case "$verb" in take) take "$@" ;; release) release "$@" ;; esac
+  case "$verb" in take) take "$@" ;; release) release "$@" ;; *) exit 64 ;; esac
 }
 
 main "$@"

@@ -153,6 +153,14 @@ var/lib/nexus/store/$sum"; fi
   done <"$state/previous/manifest"
 }
 
+# By which door the operator came in, and who else minds the doors.
+access() {
+  # shellcheck disable=SC2086  # four words: client address, client port, own address, own port
+  set -- ${SSH_CONNECTION:-}
+  if [ $# -eq 4 ]; then say "ssh $1 $4"; fi
+  if grep -qs '^ENABLED=yes' "$root/etc/ufw/ufw.conf"; then say "ufw active"; fi
+}
+
 accounts() {
   names=
   while IFS=: read -r name _; do names="$names $name"; done <"$root/etc/passwd"
@@ -170,6 +178,7 @@ main() {
   machine
   network
   accounts
+  access
   kept
   units "$unit_names"
   managed current

@@ -69,9 +69,9 @@ def plan(
     with Fleet(cluster) as fleet:
         made = draft(cluster, selected, *observe(fleet, selected), say, adopt)
     if json:
-        print_json(plan_json(cluster, made.plans))
+        print_json(plan_json(made))
     else:
-        show_plan(cluster, made.plans, made.where)
+        show_plan(made)
     if made.changes:
         raise Exit(code=2)
 
@@ -100,18 +100,20 @@ def run_deploy(cluster: Cluster, selected: tuple[Host, ...], *, yes: bool, adopt
         for fault in faults:
             say(f"warning: {fault.message} (not selected, left alone)")
         changing = [n for n, p in made.plans.items() if not p.empty]
-        if not changing:
+        if not made.changes:
             say(f"nothing changed: {len(selected)} hosts are as {cluster.source.name} says ({progress.seconds:.1f} s)")
             return
-        from ..edge.rollout import (  # Consul's client is not for a run with nothing to do
-            refuse_foreign_primary,
-            roll_out,
-        )
+        # Consul's client is not for a run with nothing to do
+        from ..edge.rollout import refuse_foreign_primary, roll_out
 
         refuse_foreign_primary(fleet, made)
-        show_plan(cluster, made.plans, made.where, diffs=not yes)
-        confirm(f"Change {', '.join(changing)} of cluster {cluster.name}?", yes)
-        roll_out(fleet, made, what, progress)
+        show_plan(made, diffs=not yes)
+        confirm(f"Change {', '.join(changing) or 'the ACLs'} of cluster {cluster.name}?", yes)
+        for step in made.steps:
+            if len(made.steps) > 1:
+                say(f"security level {step} of {made.steps[-1]}")
+                facts, faults = observe(fleet, selected)
+            roll_out(fleet, draft(cluster, selected, facts, faults, say, adopt, step), what, progress)
     say(f"deployed: {len(changing)} of {len(selected)} hosts changed, verified ({progress.seconds:.1f} s)")
 
 
@@ -134,7 +136,7 @@ def rollback(c: Context, hosts: str = "all", inventory_: str = "", yes: bool = F
             if host.name not in made.plans:
                 say(f"{host.name}: has no generation before this one")
         refuse_foreign_primary(fleet, made)
-        show_plan(cluster, made.plans, made.where)
+        show_plan(made)
         if not made.changes:
             say("nothing to roll back")
             return

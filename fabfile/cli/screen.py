@@ -4,51 +4,57 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from threading import Lock
+from typing import TYPE_CHECKING
 
-from ..core.model import Cluster
-from ..core.plan import HostPlan, describe
-from ..core.topology import Address
+from ..core.plan import describe
+
+if TYPE_CHECKING:
+    from ..edge.flow import Draft
 
 
-def plan_lines(
-    cluster: Cluster, plans: Mapping[str, HostPlan], where: Mapping[str, Address], diffs: bool
-) -> Iterator[str]:
+def plan_lines(draft: Draft, diffs: bool) -> Iterator[str]:
     """The whole plan, host by host; hosts with nothing to do share the last line."""
-    same = [name for name, plan in plans.items() if plan.empty]
-    for name, plan in plans.items():
+    same = [name for name, plan in draft.plans.items() if plan.empty]
+    for name, plan in draft.plans.items():
         if not plan.empty:
-            yield f"{name}  [{', '.join(cluster.host(name).roles)}]  {where[name].advertise}"
+            yield f"{name}  [{', '.join(draft.cluster.host(name).roles)}]  {draft.where[name].advertise}"
             yield from (f"  {line}" for line in describe(plan, diffs))
             yield ""
+    if draft.acl_stale:
+        yield f"cluster {draft.cluster.name}"
+        yield "  ~ Consul's ACL policies and tokens"
+        yield ""
+    if len(draft.steps) > 1:
+        yield f"the security is turned on in {len(draft.steps)} passes over all hosts, so that nobody is cut off on the way"
     if same:
         yield f"nothing to do: {', '.join(same)}"
 
 
-def show_plan(
-    cluster: Cluster, plans: Mapping[str, HostPlan], where: Mapping[str, Address], diffs: bool = True
-) -> None:
+def show_plan(draft: Draft, diffs: bool = True) -> None:
     """To stdout; coloured like a diff where stdout is a terminal that wants colour."""
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        for line in plan_lines(cluster, plans, where, diffs):
+        for line in plan_lines(draft, diffs):
             print(line)
         return
-    for line in plan_lines(cluster, plans, where, diffs):
+    for line in plan_lines(draft, diffs):
         sign = line.strip()[:1]
         style = {"+": "green", "-": "red", "~": "yellow", ">": "cyan", "@": "dim"}.get(sign, "")
         console.print(Text(line, style=style if line.startswith("  ") else "bold"), soft_wrap=True)
 
 
-def plan_json(cluster: Cluster, plans: Mapping[str, HostPlan]) -> dict[str, object]:
+def plan_json(draft: Draft) -> dict[str, object]:
     """Machine-readable: what changes on each host, with the unified diffs."""
     return {
-        "cluster": cluster.name,
-        "changes": sum(not plan.empty for plan in plans.values()),
+        "cluster": draft.cluster.name,
+        "changes": sum(not plan.empty for plan in draft.plans.values()),
+        "acl": draft.acl_stale,
+        "passes": len(draft.steps),
         "hosts": [
             {
                 "name": name,
@@ -56,7 +62,7 @@ def plan_json(cluster: Cluster, plans: Mapping[str, HostPlan]) -> dict[str, obje
                 "changes": list(describe(plan, diffs=False)),
                 "diff": list(describe(plan)),
             }
-            for name, plan in plans.items()
+            for name, plan in draft.plans.items()
         ],
     }
 

@@ -6,6 +6,7 @@ so no value is ever pasted into a rule's text.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,6 +75,11 @@ def wanted(cluster: Cluster, secrets: Secrets) -> Wanted:
     policies = [Policy(policy_name(name), _canonical(rules(name))) for name in names]
     grants = [Grant(name, secrets.tokens[name].accessor, policy_name(name)) for name in names]
     return Wanted((Policy(DNS, _canonical(_SEE)), *policies), tuple(grants))
+
+
+def digest(want: Wanted) -> str:
+    """One word for all policies and grants: when it changes, Consul is to be brought in line."""
+    return hashlib.sha256(repr(want).encode()).hexdigest()[:16]
 
 
 def policy_name(name: str) -> str:

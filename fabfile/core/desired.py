@@ -1,95 +1,79 @@
-"""What each host should be: a pure function of the inventory, the addresses and the binaries at hand."""
+"""What each host should be: a pure function of the inventory, the addresses, the secrets and the binaries."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .artifacts import Artifact, Program
+from .consul_files import CONSUL, FOLDER, FULL, TLS, consul_part, consul_view
+from .firewall import ALLOWANCES, RULES, UFW_SCRIPT, firewall_part, firewall_view
 from .manifest import Account, File, Folder, Manifest, Unit, stamp, text_file
 from .model import Cluster, Host
 from .render import render
+from .secrets import Secrets
 from .topology import Address
 
-CONSUL = "/usr/local/bin/consul"
 CADDY = "/usr/local/bin/caddy"
 IDENTITY = "/etc/nexus/host.json"
 SYSTEMD = "/etc/systemd/system/"
 
 # Every unit and path that any role may have: what the probe looks at, whatever a host's roles were before.
-UNITS = ("consul.service", "caddy.service", "nexus-recover.service")
+UNITS = ("nexus-firewall.service", "consul.service", "caddy.service", "nexus-recover.service")
 PATHS = (
-    CONSUL, CADDY, IDENTITY, "/etc/consul.d/consul.hcl", "/etc/caddy/Caddyfile",
+    CONSUL, CADDY, IDENTITY, "/etc/caddy/Caddyfile", RULES, ALLOWANCES, UFW_SCRIPT,
+    *(f"{FOLDER}/{name}" for name in ("consul.hcl", "secret-tokens.hcl", "secret-gossip.hcl")),
+    *(f"{TLS}/{name}" for name in ("ca.pem", "cert.pem", "secret-key.pem")),
     *(SYSTEMD + unit for unit in UNITS),
 )  # fmt: skip
 
 
-def units_of(host: Host) -> tuple[str, ...]:
+def units_of(host: Host, firewall: bool = True) -> tuple[str, ...]:
     """The units that must be active on a host of these roles."""
-    return ("consul.service", "caddy.service") if host.has("loadbalancer") else ("consul.service",)
+    first = ("nexus-firewall.service",) if firewall else ()
+    return (*first, "consul.service", *(("caddy.service",) if host.has("loadbalancer") else ()))
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What all hosts of one run share. `binaries` has one artifact a program for the host's architecture."""
+    """What all hosts of one run share.
+
+    levels:    host -> its security level (core.consul_files); missing: the full one
+    ssh_ports: host -> the ports its sshd was seen on; ufw: the hosts where ufw is in charge
+    """
 
     cluster: Cluster
     cluster_id: str
     addresses: Mapping[str, Address]
-
-
-@dataclass(frozen=True, slots=True)
-class ConsulView:
-    """What the Consul templates see. The switches follow the version: no Consul starts on a key it does not know."""
-
-    version: str
-    name: str
-    cluster: str
-    cluster_id: str
-    datacenter: str
-    roles: tuple[str, ...]
-    labels: tuple[tuple[str, str], ...]
-    address: str
-    advertise: str
-    server: bool
-    managers: tuple[str, ...]
-    ui_config: bool
-    grpc_tls: bool
-
-
-def consul_view(context: Context, host: Host, version: tuple[int, int, int]) -> ConsulView:
-    """CONSUL versions: `ui_config` since 1.9, `grpc_tls` since 1.14; older ones refuse these keys."""
-    cluster, own = context.cluster, context.addresses[host.name]
-    return ConsulView(
-        version=".".join(map(str, version)), name=host.name, cluster=cluster.name, cluster_id=context.cluster_id,
-        datacenter=cluster.datacenter, roles=host.roles, labels=tuple(sorted(host.labels.items())),
-        address=own.bind, advertise=own.advertise, server=host.has("manager"),
-        managers=tuple(context.addresses[m.name].advertise for m in cluster.having("manager")),
-        ui_config=version >= (1, 9, 0), grpc_tls=version >= (1, 14, 0),
-    )  # fmt: skip
+    secrets: Secrets
+    levels: Mapping[str, int] = field(default_factory=dict)
+    ssh_ports: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    ufw: frozenset[str] = frozenset()
 
 
 def desired(context: Context, host: Host, binaries: Mapping[Program, Artifact]) -> Manifest:
     """The whole wanted state of one host. `binaries` maps consul and caddy to the build for its architecture."""
-    parts = [_base(context, host), _consul(context, host, binaries["consul"])]
+    level = context.levels.get(host.name, FULL)
+    parts = [_base(context, host, level)]
+    if context.cluster.firewall:
+        parts.append(_firewall(context, host))
+    parts.append(_consul(context, host, binaries["consul"], level))
     if host.has("loadbalancer"):
         parts.append(_balancer(context, binaries["caddy"]))
     return Manifest(
         tuple(a for p in parts for a in p.accounts),
-        tuple(d for p in parts for d in p.folders),
+        tuple(dict.fromkeys(d for p in parts for d in p.folders)),
         tuple(f for p in parts for f in p.files),
         tuple(u for p in parts for u in p.units),
     )
 
 
-def _base(context: Context, host: Host) -> Manifest:
+def _base(context: Context, host: Host, level: int) -> Manifest:
     identity = {
-        "cluster": context.cluster.name,
-        "id": context.cluster_id,
-        "host": host.name,
-        "roles": host.roles,
-    }
+        "cluster": context.cluster.name, "id": context.cluster_id, "host": host.name, "roles": host.roles,
+        "security": level,
+    }  # fmt: skip
     recover = text_file(SYSTEMD + "nexus-recover.service", render("systemd/nexus-recover.service.j2", None))
     return Manifest(
         folders=(Folder("/etc/nexus", "0755", "root", "root"),),
@@ -97,21 +81,20 @@ def _base(context: Context, host: Host) -> Manifest:
     )
 
 
-def _consul(context: Context, host: Host, artifact: Artifact) -> Manifest:
-    view = consul_view(context, host, artifact.version)
-    binary = _binary(CONSUL, artifact)
-    config = text_file("/etc/consul.d/consul.hcl", render("consul/consul.hcl.j2", view), "0640", "root", "consul")
-    unit = text_file(SYSTEMD + "consul.service", render("systemd/consul.service.j2", view))
-    return Manifest(
-        accounts=(Account("consul", "/var/lib/consul"),),
-        folders=(Folder("/etc/consul.d", "0750", "root", "consul"),),
-        files=(binary, config, unit),
-        units=(Unit("consul.service", stamp((binary.sha256, config.sha256, unit.sha256))),),
-    )
+def _firewall(context: Context, host: Host) -> Manifest:
+    ports = context.ssh_ports.get(host.name) or (host.port or 22,)
+    return firewall_part(firewall_view(context.cluster, host, context.addresses.values(), ports, host.name in context.ufw))
+
+
+def _consul(context: Context, host: Host, artifact: Artifact, level: int) -> Manifest:
+    managers = tuple(context.addresses[m.name].advertise for m in context.cluster.having("manager"))
+    own = context.addresses[host.name]
+    view = consul_view(context.cluster, context.cluster_id, host, own, managers, artifact.version, level)
+    return consul_part(view, artifact, context.secrets)
 
 
 def _balancer(context: Context, artifact: Artifact) -> Manifest:
-    binary = _binary(CADDY, artifact)
+    binary = File(CADDY, artifact.sha256, "0755", packed=artifact.packed, note=artifact.origin)
     config = text_file("/etc/caddy/Caddyfile", render("caddy/Caddyfile.j2", context.cluster))
     unit = text_file(SYSTEMD + "caddy.service", render("systemd/caddy.service.j2", context.cluster))
     return Manifest(
@@ -120,7 +103,3 @@ def _balancer(context: Context, artifact: Artifact) -> Manifest:
         files=(binary, config, unit),
         units=(Unit("caddy.service", stamp((binary.sha256, unit.sha256)), stamp((config.sha256,))),),
     )
-
-
-def _binary(path: str, artifact: Artifact) -> File:
-    return File(path, artifact.sha256, "0755", packed=artifact.packed, note=artifact.origin)

@@ -62,7 +62,11 @@ class LockFact:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """One host. Clock times are seconds since the epoch, sizes as named."""
+    """One host. Clock times are seconds since the epoch, sizes as named.
+
+    ssh_client, ssh_port: whence and to which port the operator's connection came, as the host sees it
+    ufw: whether ufw is in charge of the host's firewall
+    """
 
     machine: str
     bits: int
@@ -78,6 +82,9 @@ class Facts:
     boot: str
     addresses: tuple[tuple[str, str], ...]
     default_device: str | None
+    ssh_client: str | None
+    ssh_port: int | None
+    ufw: bool
     users: frozenset[str]
     files: Mapping[str, FileFact]
     odd: frozenset[str]
@@ -130,6 +137,9 @@ def _facts(lines: list[str], contents: Mapping[str, bytes]) -> Facts:
         now=float(one["now"]), boot=one.get("boot", ""),
         addresses=tuple((w[0], w[1]) for w in _every("address", lines)),
         default_device=_default_device(lines),
+        ssh_client=one["ssh"].split()[0] if "ssh" in one else None,
+        ssh_port=int(one["ssh"].split()[1]) if "ssh" in one else None,
+        ufw="ufw" in one,
         users=frozenset(one.get("users", "").split()),
         files=files, odd=frozenset(w[0] for w in _every("odd", lines)),
         units=dict(_units(lines)),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from .desired import IDENTITY
 from .errors import HostError, InputError, Refused
 from .facts import Facts
+from .manifest import Manifest
 from .model import Cluster
 
 OLDEST_PYTHON = (3, 10)
@@ -20,19 +23,18 @@ class Identity:
 
     cluster: str
     id: str
+    security: int = 0
 
 
 def identities(facts: Mapping[str, Facts]) -> dict[str, Identity]:
     """Of each host that was deployed before."""
-    import json
-
     found = {}
     for name, fact in facts.items():
         file = fact.files.get(IDENTITY)
         if file and file.content:
             try:
                 said = json.loads(file.content)
-                found[name] = Identity(str(said["cluster"]), str(said["id"]))
+                found[name] = Identity(str(said["cluster"]), str(said["id"]), int(said.get("security", 0)))
             except (ValueError, KeyError, TypeError):
                 continue
     return found
@@ -59,6 +61,42 @@ def settle_identity(
         f"not to {cluster.name} (id {own or 'new'})",
         f"take {name} out of {cluster.source.name}; to move it here for good, on the host: rm {IDENTITY}",
     )
+
+
+def check_rollback(host: str, before: Manifest, now: Identity | None) -> None:
+    """A generation of a lower security level is not gone back to: its neighbours no longer speak to it."""
+    kept = next((f.content for f in before.files if f.path == IDENTITY), None)
+    level = int(json.loads(kept).get("security", 0)) if kept else 0
+    if now and level < now.security:
+        raise Refused(
+            f"{host}: in the generation before, the cluster was less secure (level {level}, now {now.security})",
+            "change hosts.yml and deploy instead",
+        )
+
+
+def check_secrets(cluster: Cluster, found: Mapping[str, Identity], at_hand: bool) -> None:
+    """A secured cluster cannot be changed without its secrets, and must never be given new ones by accident."""
+    secured = [name for name, identity in found.items() if identity.security > 0]
+    if secured and not at_hand:
+        raise Refused(
+            f"{', '.join(secured)} run with secrets that {cluster.state} does not have",
+            "put secrets.json back from a backup, or bring the secrets in: inv secrets.import FILE",
+        )
+
+
+def check_admin(cluster: Cluster, facts: Mapping[str, Facts]) -> None:
+    """With `admin_from`, the operator must be inside: the firewall would shut this very connection out."""
+    networks = [ipaddress.ip_network(n) for n in cluster.admin_from]
+    for name, fact in facts.items():
+        if not (networks and cluster.firewall and fact.ssh_client):
+            continue
+        client = ipaddress.ip_address(fact.ssh_client.partition("%")[0])
+        others = {ip for f in facts.values() for _, ip in f.addresses}
+        if str(client) not in others and not any(client in n for n in networks):
+            raise Refused(
+                f"{name} sees you come from {client}, which admin_from does not let in ({', '.join(cluster.admin_from)})",
+                f"add {client} to admin_from in {cluster.source.name}; nothing was changed",
+            )
 
 
 def check_primary(cluster: Cluster, primary: str | None) -> None:

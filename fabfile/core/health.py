@@ -73,17 +73,18 @@ class Health:
 
 def assess(cluster: Cluster, facts: Mapping[str, Facts], faults: Mapping[str, str], word: ConsulWord) -> Health:
     """`faults`: host name -> why it could not be probed."""
-    return Health(
-        cluster, word, tuple(_host(h, facts.get(h.name), faults.get(h.name, ""), word) for h in cluster.hosts)
+    hosts = (
+        _host(h, facts.get(h.name), faults.get(h.name, ""), word, units_of(h, cluster.firewall)) for h in cluster.hosts
     )
+    return Health(cluster, word, tuple(hosts))
 
 
-def _host(host: Host, fact: Facts | None, error: str, word: ConsulWord) -> HostHealth:
+def _host(host: Host, fact: Facts | None, error: str, word: ConsulWord, names: tuple[str, ...]) -> HostHealth:
     units = {
         name: (fact.units[name].active if name in fact.units and fact.units[name].load != "not-found" else "absent")
         if fact
         else "unknown"
-        for name in units_of(host)
+        for name in names
     }
     return HostHealth(host, fact is not None, fact.arch if fact else None, _consul(host, word), units, error)
 

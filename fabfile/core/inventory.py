@@ -45,6 +45,22 @@ def _roles(value: object) -> list[str]:
     return [role for role in ROLES if role in value]
 
 
+def _networks(value: object) -> list[str]:
+    """Addresses or networks from which SSH is let in."""
+    if not isinstance(value, list) or not value:
+        raise Invalid("is not a list of one or more networks, such as [203.0.113.0/24]")
+    faults: list[Invalid] = []
+    found: list[str] = []
+    for n, network in enumerate(value):
+        try:
+            found.append(str(ipaddress.ip_network(network if isinstance(network, str) else "")))
+        except ValueError:
+            faults.append(Invalid("is not a network, such as 203.0.113.0/24 or 203.0.113.7", [n]))
+    if faults:
+        raise MultipleInvalid(faults)
+    return found
+
+
 _BINARY = {Optional("binary"): s.build}
 _SSH = {
     Optional("user"): s.user,
@@ -69,6 +85,8 @@ _TOP = {
     Optional("consul"): s.mapping(_BINARY | {Optional("version"): s.version("Consul", OLDEST_CONSUL)}),
     Optional("caddy"): s.mapping(_BINARY | {Optional("version"): s.version("Caddy", OLDEST_CADDY)}),
     Optional("defaults"): s.mapping(DEFAULTS),
+    Optional("firewall"): s.flag,
+    Optional("admin_from"): _networks,
 }
 HOSTS_YML = Schema(s.mapping(_TOP))
 
@@ -187,6 +205,8 @@ def _build(value: Mapping[str, Any], source: Path, state_root: Path, home: Path)
         domain=value.get("domain"),
         consul=binary(value.get("consul", {})),
         caddy=binary(value.get("caddy", {})),
+        firewall=value.get("firewall", True),
+        admin_from=tuple(value.get("admin_from", ())),
         ssh=SshDefaults(path(known), None if config == "none" else path(config), config != "none"),
     )
 

@@ -37,11 +37,13 @@ class File:
 
     @property
     def check(self) -> str | None:
-        """The program that must accept the file before it is placed: consul, caddy or unit."""
+        """The program that must accept the file before it is placed: consul, caddy, nft or unit."""
         if self.path == "/etc/caddy/Caddyfile":
             return "caddy"
-        if self.path == "/etc/consul.d/consul.hcl":
+        if self.path.startswith("/etc/consul.d/") and self.path.endswith(".hcl"):
             return "consul"
+        if self.path == "/etc/nexus/firewall.nft":
+            return "nft"
         return "unit" if self.path.startswith("/etc/systemd/system/") else None
 
 

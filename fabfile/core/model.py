@@ -65,7 +65,10 @@ class SshDefaults:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """All of hosts.yml. `hosts` keeps the file's order; `state` is the operator-side folder of this cluster."""
+    """All of hosts.yml. `hosts` keeps the file's order; `state` is the operator-side folder of this cluster.
+
+    admin_from: networks that may reach SSH (empty: any); firewall: whether the hosts' firewall is ours to set
+    """
 
     name: str
     hosts: tuple[Host, ...]
@@ -76,6 +79,8 @@ class Cluster:
     consul: Binary = Binary()
     caddy: Binary = Binary()
     ssh: SshDefaults = SshDefaults()
+    firewall: bool = True
+    admin_from: tuple[str, ...] = ()
 
     def host(self, name: str) -> Host:
         """The host of that name; KeyError when there is none."""

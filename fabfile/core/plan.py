@@ -133,15 +133,18 @@ def actions(plan: HostPlan, who: str) -> str:
     puts = {c.path: c.wanted for c in plan.files if c.wanted}
     rows += [("put", path) for path in puts]
     rows += [("drop", c.path) for c in plan.files if c.wanted is None]
-    rows += [("check", f"{kind}\t{f.path}") for f in plan.wanted.files if (kind := _check(f, puts))]
+    rows += [("check", check) for check in dict.fromkeys(_check(f, puts) for f in plan.wanted.files) if check]
     rows += [("unit", f"{u.name}\t{u.verb.value}") for u in plan.units]
     return "".join(f"{key}\t{value}\n" for key, value in rows) + "end\n"
 
 
 def _check(file: File, puts: dict[str, File]) -> str | None:
-    """A config is checked when it changes, and when the program that reads it does."""
+    """`kind TAB path`: a config is checked when it changes, and when the program that reads it does."""
     program = {"consul": "/usr/local/bin/consul", "caddy": "/usr/local/bin/caddy"}.get(file.check or "")
-    return file.check if file.path in puts or program in puts else None
+    if file.check is None or (file.path not in puts and program not in puts):
+        return None
+    place = os.path.dirname(file.path) if file.check == "consul" else file.path  # Consul reads its folder as one
+    return f"{file.check}\t{place}"
 
 
 def describe(plan: HostPlan, diffs: bool = True) -> Iterator[str]:
@@ -187,7 +190,9 @@ def _unified(change: FileChange) -> Iterator[str]:
 
 
 def _text(content: bytes) -> list[str]:
-    return content.decode("utf-8", "replace").splitlines()
+    """Lines that are safe on a terminal: what a host's file holds must not move the operator's cursor."""
+    lines = content.decode("utf-8", "replace").splitlines()
+    return ["".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in line) for line in lines]
 
 
 def summary(plan: HostPlan) -> str:

@@ -31,6 +31,11 @@ def hcl(value: object) -> str:
     return json.dumps(str(value)).replace("${", "$${").replace("%{", "%%{")
 
 
+def script(name: str) -> str:
+    """A script of remote_agents, as it will stand on a host."""
+    return (TEMPLATES.parent / "remote_agents" / name).read_text()
+
+
 def render(template: str, view: object) -> str:
     """The template's text with `view` as `v`; an undefined name is an error, never an empty string."""
     return _environment().get_template(template).render(v=view)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from .vault import Vault
 
 PATIENCE = 45.0  # seconds until the servers' ACL system is ready after a start (measured: 1 to 5)
 T = TypeVar("T")
+Call = tuple[str, str, object]  # method, path, body
 _RESET = re.compile(r"reset index: (\d+)")
 
 
@@ -29,37 +31,43 @@ def sync(servers: Sequence[Remote], cluster: Cluster, secrets: Secrets) -> Secre
     secrets = _manage(servers, cluster, secrets)
     for server in servers:
         server.token = secrets.management
-    consul = Consul(servers[0])
+    server = servers[0]
     want = acl.wanted(cluster, secrets)
-    policies = [_policy(consul, p) for p in consul.ask("GET", "/v1/acl/policies")]
-    todo = acl.changes(want, policies, consul.ask("GET", "/v1/acl/tokens"))
-    for policy, known in todo.put_policies:
-        path = f"/v1/acl/policy/{known}" if known else "/v1/acl/policy"
-        consul.ask("PUT", path, {"Name": policy.name, "Rules": policy.rules, "Description": acl.MARK + "least privilege"})
-    present = {t["AccessorID"] for t in consul.ask("GET", "/v1/acl/tokens")}
-    for grant in todo.put_grants:
-        _put_token(consul, grant, secrets, grant.accessor in present)
-    consul.ask("PUT", f"/v1/acl/token/{acl.ANONYMOUS}", {"AccessorID": acl.ANONYMOUS, "Policies": [{"Name": acl.DNS}]})
-    for accessor in todo.drop_tokens:
-        if accessor not in secrets.retired:  # these go when the rotation that replaced them is done
-            consul.ask("DELETE", f"/v1/acl/token/{accessor}")
-    for policy_id in todo.drop_policies:
-        consul.ask("DELETE", f"/v1/acl/policy/{policy_id}")
+    listed = [p for p in _ask(server, "GET", "/v1/acl/policies") if p["Name"].startswith("nexus-")]
+    policies = _all(server, [("GET", f"/v1/acl/policy/{p['ID']}", None) for p in listed])  # the list has no rules
+    tokens = _ask(server, "GET", "/v1/acl/tokens")
+    todo = acl.changes(want, policies, tokens)
+    _all(server, [_policy(policy, known) for policy, known in todo.put_policies])
+    present = {t["AccessorID"] for t in tokens}
+    dns = ("PUT", f"/v1/acl/token/{acl.ANONYMOUS}", {"AccessorID": acl.ANONYMOUS, "Policies": [{"Name": acl.DNS}]})
+    _all(server, [dns, *(_token(grant, secrets, grant.accessor in present) for grant in todo.put_grants)])
+    # those of a rotation go when it is done
+    drop = [("DELETE", f"/v1/acl/token/{a}", None) for a in todo.drop_tokens if a not in secrets.retired]
+    _all(server, [*drop, *(("DELETE", f"/v1/acl/policy/{p}", None) for p in todo.drop_policies)])
     return secrets
 
 
-def _policy(consul: Consul, listed: dict[str, Any]) -> dict[str, Any]:
-    """The list leaves the rules out; they are fetched for ours only."""
-    ours = listed["Name"].startswith("nexus-")
-    return dict(consul.ask("GET", f"/v1/acl/policy/{listed['ID']}")) if ours else listed
+def _ask(server: Remote, method: str, path: str, body: object = None) -> Any:
+    return Consul(server).ask(method, path, body)
 
 
-def _put_token(consul: Consul, grant: acl.Grant, secrets: Secrets, exists: bool) -> None:
+def _all(server: Remote, calls: Sequence[Call]) -> list[Any]:
+    """Side by side: each write waits for a raft commit, and they do not depend on each other."""
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return list(pool.map(lambda call: _ask(server, *call), calls))
+
+
+def _policy(policy: acl.Policy, known: str | None) -> Call:
+    body = {"Name": policy.name, "Rules": policy.rules, "Description": acl.MARK + "least privilege"}
+    return ("PUT", f"/v1/acl/policy/{known}" if known else "/v1/acl/policy", body)
+
+
+def _token(grant: acl.Grant, secrets: Secrets, exists: bool) -> Call:
     body = {
         "AccessorID": grant.accessor, "SecretID": secrets.tokens[grant.name].secret,
         "Description": acl.MARK + grant.name, "Policies": [{"Name": grant.policy}],
     }  # fmt: skip
-    consul.ask("PUT", f"/v1/acl/token/{grant.accessor}" if exists else "/v1/acl/token", body)
+    return ("PUT", f"/v1/acl/token/{grant.accessor}" if exists else "/v1/acl/token", body)
 
 
 def _manage(servers: Sequence[Remote], cluster: Cluster, secrets: Secrets) -> Secrets:

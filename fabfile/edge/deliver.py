@@ -67,6 +67,7 @@ def payload(plan: HostPlan, who: str) -> Iterator[bytes]:
             yield from _member(f"blobs/{file.sha256}", file.content)
         elif file.packed is not None:
             yield from _packed(f"blobs/{file.sha256}.gz", file.packed)
+    yield from _member("firewall-undo.sh", (SCRIPTS / "firewall-undo.sh").read_bytes())
     yield from _member("apply.sh", (SCRIPTS / "apply.sh").read_bytes())
     yield from _member("manifest", plan.wanted.text().encode())
     yield from _member("actions", actions(plan, who).encode())

@@ -12,6 +12,7 @@ from ..core.facts import Facts, parse
 from ..core.model import Cluster, Host
 from .fanout import each
 from .ssh import Remote
+from .vault import Vault
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "remote_agents"
 
@@ -22,6 +23,9 @@ class Fleet:
     def __init__(self, cluster: Cluster, hosts: Iterable[Host] | None = None) -> None:
         self.cluster = cluster
         self.remotes = {h.name: Remote(cluster, h) for h in (cluster.hosts if hosts is None else hosts)}
+        secrets = Vault(cluster.state).load()
+        for remote in self:
+            remote.token = secrets.management if secrets else None
 
     def __enter__(self) -> Fleet:
         return self

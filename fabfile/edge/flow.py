@@ -9,17 +9,19 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from ..core import guard
+from ..core import acl, guard, posture
 from ..core.artifacts import Artifact, Program
 from ..core.desired import Context, desired
 from ..core.errors import HostError
 from ..core.facts import Facts
 from ..core.model import Arch, Binary, Cluster, Host
 from ..core.plan import HostPlan, diff
+from ..core.secrets import Secrets
 from ..core.topology import Address, addresses
 from . import artifacts, lock
 from .fleet import Fleet
 from .state import State
+from .vault import Vault
 
 Say = Callable[[str], None]
 Builds = Mapping[Program, Mapping[Arch, Artifact]]
@@ -27,7 +29,11 @@ Builds = Mapping[Program, Mapping[Arch, Artifact]]
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What one run knows and wants. `plans` has the selected hosts only; `unreachable` the others' faults."""
+    """What one run knows and wants. `plans` has the selected hosts only; `unreachable` the others' faults.
+
+    deployed: host -> its security level now; steps: the levels that a deploy goes through
+    acl_stale: Consul's policies and tokens are not what this inventory wants
+    """
 
     cluster: Cluster
     facts: Mapping[str, Facts]
@@ -35,10 +41,14 @@ class Draft:
     where: Mapping[str, Address]
     plans: Mapping[str, HostPlan]
     builds: Builds
+    secrets: Secrets
+    deployed: Mapping[str, int]
+    steps: tuple[int, ...]
+    acl_stale: bool
 
     @property
     def changes(self) -> bool:
-        return any(not plan.empty for plan in self.plans.values())
+        return self.acl_stale or any(not plan.empty for plan in self.plans.values())
 
     def reachable_managers(self) -> list[Host]:
         return [h for h in self.cluster.having("manager") if h.name in self.facts]
@@ -70,24 +80,40 @@ def refuse_if_busy(facts: Mapping[str, Facts]) -> None:
 
 def draft(
     cluster: Cluster, selected: Collection[Host], facts: Mapping[str, Facts], faults: tuple[HostError, ...],
-    say: Say, adopt: bool = False,
+    say: Say, adopt: bool = False, step: int | None = None,
 ) -> Draft:  # fmt: skip
-    """Decides what each selected host should be and how it differs. Touches no host."""
+    """Decides what each selected host should be and how it differs. Touches no host.
+
+    `step`: the security level of this pass; None shows the last one.
+    """
     state = State(cluster.state)
-    own = guard.settle_identity(cluster, state.cluster_id, guard.identities(facts), adopt)
+    vault = Vault(cluster.state)
+    found = guard.identities(facts)
+    guard.check_secrets(cluster, found, vault.path.exists())
+    guard.check_admin(cluster, facts)
+    own = guard.settle_identity(cluster, state.cluster_id, found, adopt)
     if own is None or own != state.cluster_id:
         own = state.make_cluster_id(own)
     where = addresses(cluster, facts, state.addresses())
     state.keep_addresses(where)
     builds = binaries(cluster, selected, facts, state, say)
-    context = Context(cluster, own, where)
+    secrets = vault.ensure(cluster)
+    deployed = {name: identity.security for name, identity in found.items()}
+    steps = posture.passes(deployed, [h.name for h in selected])
+    context = Context(
+        cluster, own, where, secrets,
+        levels={h.name: posture.level_of(h.name, deployed, step or steps[-1]) for h in selected},
+        ssh_ports={name: (fact.ssh_port,) for name, fact in facts.items() if fact.ssh_port},
+        ufw=frozenset(name for name, fact in facts.items() if fact.ufw),
+    )  # fmt: skip
     plans = {}
     for host in selected:
         arch = facts[host.name].arch
         assert arch is not None  # noqa: S101  check_hosts has refused the others
         mine = {program: by_arch[arch] for program, by_arch in builds.items()}
         plans[host.name] = diff(host.name, desired(context, host, mine), facts[host.name])
-    return Draft(cluster, facts, faults, where, plans, builds)
+    stale = state.acl() != acl.digest(acl.wanted(cluster, secrets))
+    return Draft(cluster, facts, faults, where, plans, builds, secrets, deployed, steps, stale)
 
 
 def binaries(
@@ -112,11 +138,15 @@ def rollback_draft(
     cluster: Cluster, selected: Collection[Host], facts: Mapping[str, Facts], faults: tuple[HostError, ...]
 ) -> Draft:
     """The generation before as the wanted state, on hosts that have one. Its bytes are in the host's own store."""
-    guard.settle_identity(cluster, State(cluster.state).cluster_id, guard.identities(facts))
+    found = guard.identities(facts)
+    guard.settle_identity(cluster, State(cluster.state).cluster_id, found)
+    guard.check_secrets(cluster, found, Vault(cluster.state).path.exists())
     plans = {}
     for host in selected:
         before = facts[host.name].previous
         if before is not None:
+            guard.check_rollback(host.name, before, found.get(host.name))
             plans[host.name] = diff(host.name, before, facts[host.name])
     where = addresses(cluster, facts, State(cluster.state).addresses())
-    return Draft(cluster, facts, faults, where, plans, {})
+    secrets = Vault(cluster.state).ensure(cluster)
+    return Draft(cluster, facts, faults, where, plans, {}, secrets, {}, (), False)

@@ -56,7 +56,7 @@ def server_gate(remote: Remote, voters: int, rolling: bool) -> None:
         peers = consul.status.peers()
         if len(peers) < voters:
             return f"{len(peers)} of {voters} servers are in the raft quorum"
-        if rolling and not consul.ask("GET", "/v1/operator/autopilot/health")["Healthy"]:
+        if rolling and remote.token and not consul.ask("GET", "/v1/operator/autopilot/health")["Healthy"]:
             return "a server is not caught up yet"
         return ""
 

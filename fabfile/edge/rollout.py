@@ -6,12 +6,13 @@ import time
 from collections.abc import Collection, Iterable
 from typing import Protocol
 
+from ..core.acl import digest, wanted
 from ..core.errors import ApplyError, HostError
 from ..core.guard import check_primary
 from ..core.model import Host
 from ..core.plan import describe, diff, summary
 from ..core.waves import Wave, waves
-from . import gate, lock
+from . import acl, firewall, gate, lock
 from .consul import Consul, ConsulException
 from .deliver import deliver, upload_size
 from .fanout import each
@@ -59,11 +60,15 @@ def roll_out(fleet: Fleet, draft: Draft, what: str, screen: Screen) -> None:
     if running and any(not p.empty for n, p in draft.plans.items() if draft.cluster.host(n).has("manager")):
         leader = gate.leader_name(draft.cluster, lambda h: draft.where[h.name].advertise, fleet.of(running))
     with lock.held(_lockers(fleet, draft), what) as me:
+        up = {h.name for h in running}
+        permissions = Permissions(fleet, draft, screen)
+        permissions.before()
         for wave in waves(draft.cluster, draft.plans, [h.name for h in running], leader):
             screen.wave(wave.title, wave.hosts)
             lock.take(_lockers(fleet, draft), me)  # again: the half hour begins anew
             _apply(fleet, draft, wave, f"{me.who} {what}", screen)
-            _settle(fleet, draft, wave, running, screen)
+            up |= {n for n in wave.hosts if draft.cluster.host(n).has("manager")}
+            _settle(fleet, draft, wave, up, permissions, screen)
         _verify(fleet, draft)
 
 
@@ -80,6 +85,7 @@ def _apply(fleet: Fleet, draft: Draft, wave: Wave, who: str, screen: Screen) -> 
         if (size := upload_size(plan)) > 100_000:
             screen.step(name, f"uploading {size / 1e6:.1f} MB")
         deliver(remote, plan, who, lambda text: screen.step(name, text))
+        firewall.confirm(draft.cluster, remote, plan)
 
     def done(remote: Remote, result: HostError | None) -> None:
         name = remote.host.name
@@ -93,18 +99,57 @@ def _apply(fleet: Fleet, draft: Draft, wave: Wave, who: str, screen: Screen) -> 
         raise faults[0]
 
 
-def _settle(fleet: Fleet, draft: Draft, wave: Wave, running: Collection[Host], screen: Screen) -> None:
-    """The gate after a wave: nobody else changes before these hosts are well."""
+class Permissions:
+    """Consul's ACLs on the way: brought in line as soon as the servers can take it, and before anybody needs it."""
+
+    def __init__(self, fleet: Fleet, draft: Draft, screen: Screen) -> None:
+        self._fleet, self._draft, self._screen = fleet, draft, screen
+        self._left = {h.name for h in draft.cluster.having("manager") if not _unchanged(draft, h)}
+        self._due = draft.acl_stale or not draft.running_managers() or draft.secrets.management is None
+
+    def before(self) -> None:
+        """Servers that know ACLs already are asked before anything changes: a new host needs its token to be there."""
+        running = self._draft.running_managers()
+        if running and all(self._draft.deployed.get(h.name, 0) > 0 for h in running):
+            self._sync(self._fleet.of(running))
+
+    def after(self, names: Collection[str]) -> None:
+        """The last of the servers that had to change has done so, and there is a leader."""
+        self._left -= set(names)
+        if not self._left:
+            self._sync(self._fleet.of(self._draft.reachable_managers()))
+
+    def _sync(self, servers: list[Remote]) -> None:
+        if self._due:
+            cluster = self._draft.cluster
+            self._screen.step(servers[0].host.name, "bringing Consul's ACLs in line")
+            secrets = acl.sync(servers, cluster, self._draft.secrets)
+            for remote in self._fleet:
+                remote.token = secrets.management
+            State(cluster.state).keep_acl(digest(wanted(cluster, secrets)))
+            self._due = False
+
+
+def _unchanged(draft: Draft, host: Host) -> bool:
+    plan = draft.plans.get(host.name)
+    return plan is None or plan.empty
+
+
+def _settle(
+    fleet: Fleet, draft: Draft, wave: Wave, up: Collection[str], permissions: Permissions, screen: Screen
+) -> None:
+    """The gate after a wave: nobody else changes before these hosts are well. `up`: the managers that should run."""
     cluster = draft.cluster
-    up = {h.name for h in running} | {n for n in wave.hosts if cluster.host(n).has("manager")}
     voters = len(cluster.having("manager"))
     if len(up) <= voters // 2:
         screen.step(wave.hosts[-1], f"{len(up)} of {voters} managers: the cluster starts when a majority is deployed")
         return
     servers = [fleet[n] for n in wave.hosts if cluster.host(n).has("manager")]
     for remote in servers:
-        gate.server_gate(remote, len(up), rolling=bool(running))
-    asked = servers[0] if servers else fleet[next(iter(running)).name]
+        gate.server_gate(remote, len(up), rolling=bool(draft.running_managers()))
+    if servers:
+        permissions.after(wave.hosts)
+    asked = servers[0] if servers else fleet[next(h.name for h in draft.cluster.hosts if h.name in up)]
     gate.member_gate(asked, [fleet[n] for n in wave.hosts])
 
 

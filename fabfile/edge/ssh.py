@@ -29,7 +29,7 @@ _ATTEMPTS = 3
 _CHUNK = 1 << 17
 
 # Root by itself, or through sudo that must not ask. `sh -c` because the login shell may be none of ours.
-_AS_ROOT = 'if [ "$(id -u)" = 0 ]; then exec "$@"; else exec sudo -n -- "$@"; fi'
+_AS_ROOT = 'if [ "$(id -u)" = 0 ]; then exec "$@"; else exec sudo -n -- env SSH_CONNECTION="$SSH_CONNECTION" "$@"; fi'
 
 
 @dataclass(frozen=True, slots=True)

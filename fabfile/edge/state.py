@@ -42,10 +42,10 @@ class State:
     def ensure(self) -> Path:
         if not self.folder.is_dir():
             self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            ignore = self.folder.parent / ".gitignore"
-            if not ignore.exists():
-                write_atomically(ignore, b"*\n")
             self.folder.mkdir(mode=0o700, exist_ok=True)
+        ignore = self.folder.parent / ".gitignore"
+        if not ignore.exists():
+            write_atomically(ignore, b"*\n")
         return self.folder
 
     def _read(self, name: str) -> dict[str, Any]:
@@ -85,6 +85,14 @@ class State:
 
     def keep_addresses(self, known: Mapping[str, Address]) -> None:
         self._write("addresses.json", {name: [a.bind, a.advertise] for name, a in known.items()})
+
+    def acl(self) -> str | None:
+        """The digest of the ACL policies and tokens that the cluster was last brought to."""
+        found = self._read("acl.json").get("digest")
+        return str(found) if found else None
+
+    def keep_acl(self, digest: str) -> None:
+        self._write("acl.json", {"digest": digest})
 
     def verified(self) -> float | None:
         """When the last deploy was verified: seconds since the epoch, by the operator's clock."""

@@ -1,0 +1,22 @@
+#!/bin/sh
+# Puts the firewall back as it was. A timer runs it unless the operator comes back over a new connection in time.
+#
+# usage: firewall-undo.sh STATE      STATE holds firewall.before (the old rules file) and firewall.ruleset (the old table)
+set -eu
+
+main() {
+  state=$1
+  nft delete table inet nexus 2>/dev/null || :
+  if [ -s "$state/firewall.ruleset" ]; then nft -f "$state/firewall.ruleset"; fi
+  if [ -s "$state/firewall.before" ]; then
+    cp -p "$state/firewall.before" /etc/nexus/firewall.nft.old
+    mv /etc/nexus/firewall.nft.old /etc/nexus/firewall.nft
+  else
+    rm -f /etc/nexus/firewall.nft
+    systemctl disable --quiet nexus-firewall.service || :
+  fi
+  rm -f "$state/stamps/nexus-firewall.service"   # so that the next plan sees that it is not in place
+  logger -t nexus-firewall "the new rules were taken back: nobody came to confirm them" || :
+}
+
+main "$@"
