@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,16 +98,32 @@ class Lab:
         assert done.returncode == 0, f"inv {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
 
-    def on(self, host: str, command: str, check: bool = True) -> str:
+    def on(self, host: str, command: str, check: bool = True, stdin: str = "") -> str:
         """A shell command on the host, by the container engine: no code of the toolkit is in the way."""
         done = subprocess.run(
-            ["docker", "exec", compose.container(host), "sh", "-c", command],
+            ["docker", "exec", "--interactive", compose.container(host), "sh", "-c", command],
+            input=stdin,
             text=True,
             capture_output=True,
             check=False,
         )
         assert not check or done.returncode == 0, f"{host}: {command}: {done.stdout}{done.stderr}"
         return done.stdout
+
+    @property
+    def state(self) -> Path:
+        """The operator's own folder of this cluster."""
+        return self.inventory.parent / ".nexus" / "lab"
+
+    def secrets(self) -> dict[str, Any]:
+        return dict(json.loads((self.state / "secrets.json").read_text()))
+
+    def consul(self, host: str, words: str, check: bool = True) -> str:
+        """Consul's own command on the host, with the token that may do everything; it is in nobody's argv."""
+        command = (
+            "umask 077; t=$(mktemp); cat >$t; CONSUL_HTTP_TOKEN_FILE=$t consul " + words + "; code=$?; rm $t; exit $code"
+        )
+        return self.on(host, command, check, stdin=self.secrets()["management"])
 
     def status(self) -> dict[str, Any]:
         return dict(json.loads(self.inv("status", "--json").stdout))
@@ -174,13 +191,22 @@ def well(lab: Lab) -> Iterator[Lab]:
 
 
 def wipe(lab: Lab) -> None:
-    """Takes everything of ours off the nodes, as if they were new."""
-    for host in (*HOSTS, "spare"):
-        lab.on(
-            host,
-            "systemctl disable --now consul caddy; umount /var/lib/nexus; rm -rf /var/lib/nexus /var/lib/consul "
-            "/etc/consul.d /etc/nexus /etc/caddy /usr/local/bin/consul /usr/local/bin/caddy /etc/systemd/system/consul.service "
-            "/etc/systemd/system/caddy.service /etc/systemd/system/nexus-recover.service; systemctl daemon-reload; "
-            "userdel consul; userdel caddy; rm -rf /var/lib/caddy",
-            check=False,
-        )
+    """Takes everything of ours off the nodes, as if they were new; other tables of the firewall stay."""
+    with ThreadPoolExecutor(7) as pool:
+        list(pool.map(lambda host: lab.on(host, _WIPE, check=False), (*HOSTS, "spare")))
+
+
+_WIPE = """
+exec 2>/dev/null
+systemctl stop nexus-firewall-undo.timer
+systemctl disable --now consul caddy nexus-firewall
+nft delete table inet nexus
+umount /var/lib/nexus
+rm -rf /var/lib/nexus /var/lib/consul /var/lib/caddy /var/log/caddy /etc/consul.d /etc/nexus /etc/caddy /usr/local/lib/nexus
+rm -f /usr/local/bin/consul /usr/local/bin/caddy
+cd /etc/systemd/system && rm -rf consul.service* caddy.service* nexus-*.service
+systemctl daemon-reload
+systemctl reset-failed
+userdel consul
+userdel caddy
+"""
