@@ -7,17 +7,18 @@ from typing import Any
 from invoke.collection import Collection
 from invoke.tasks import Task
 
-from . import bench, deploy, health, hosts, lab, quality
+from . import bench, deploy, health, hosts, lab, quality, reach, secrets
 
 
 def namespace() -> Collection:
     root = Collection()
     tasks: tuple[Task[Any], ...] = (
         deploy.detect, deploy.plan, deploy.deploy, deploy.rollback, deploy.unlock,
-        hosts.add_worker, hosts.trust, health.status, health.verify, quality.demo, quality.test,
+        hosts.add_worker, hosts.trust, health.status, health.verify, reach.ui, reach.consul, quality.demo, quality.test,
     )  # fmt: skip
     for task in tasks:
         root.add_task(task)
     root.add_collection(Collection.from_module(lab), name="lab")
     root.add_collection(Collection.from_module(bench), name="bench")
+    root.add_collection(Collection.from_module(secrets), name="secrets")
     return root

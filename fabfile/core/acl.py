@@ -108,10 +108,14 @@ def changes(want: Wanted, policies: Sequence[Mapping[str, Any]], tokens: Sequenc
     by_accessor = {t["AccessorID"]: t for t in tokens}
     grants = [g for g in want.grants if _policies(by_accessor.get(g.accessor)) != [g.policy]]
     keep = {g.accessor for g in want.grants}
-    ours = [t["AccessorID"] for t in tokens if str(t.get("Description", "")).startswith(MARK)]
+    ours = [t["AccessorID"] for t in tokens if str(t.get("Description", "")).startswith(MARK) and not is_management(t)]
     named = {p.name for p in want.policies}
     stale = [p["ID"] for name, p in have.items() if name.startswith("nexus-") and name not in named]
     return Changes(tuple(put), tuple(grants), tuple(a for a in ours if a not in keep), tuple(stale))
+
+
+def is_management(token: Mapping[str, Any]) -> bool:
+    return "global-management" in _policies(token)
 
 
 def _policies(token: Mapping[str, Any] | None) -> list[str]:

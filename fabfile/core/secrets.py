@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """A certificate and its private key, PEM. `names` are the certificate's DNS names."""
+    """A certificate and its private key, PEM. `names` are its DNS names, `issuer` the sum of the CA that signed it."""
 
     cert: str
     key: str = field(repr=False)
     names: tuple[str, ...] = ()
+    issuer: str = ""
+
+    @property
+    def sum(self) -> str:
+        return hashlib.sha256(self.cert.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ class Consul(BaseConsul):  # type: ignore[misc]
                 raise Refusal(path, response.code, response.body)
             return json.loads(response.body) if response.body.strip() else None
 
-        words = {} if method in ("GET", "DELETE") else {"data": json.dumps(body) if body is not None else ""}
+        words = {} if method == "GET" else {"data": json.dumps(body) if body is not None else ""}
         return getattr(self.http, method.lower())(decoded, path, **words)
 
 

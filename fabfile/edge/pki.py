@@ -52,7 +52,7 @@ def issue(authority: KeyPair, names: Sequence[str]) -> KeyPair:
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
-    return KeyPair(_pem(cert), _key_pem(key), tuple(names))
+    return KeyPair(_pem(cert), _key_pem(key), tuple(names), authority.sum)
 
 
 def days_left(cert: str) -> int:

@@ -69,10 +69,15 @@ class Remote:
                 return
 
     @property
-    def transport(self) -> Transport:
+    def connection(self) -> Any:
+        """Fabric's connection, open."""
         if self._connection is None:
             self.open()
-        found: Transport = self._connection.transport
+        return self._connection
+
+    @property
+    def transport(self) -> Transport:
+        found: Transport = self.connection.transport
         return found
 
     def run(

@@ -99,4 +99,4 @@ def _read(raw: Mapping[str, Any]) -> Secrets:
 
 
 def _pair(raw: Mapping[str, Any]) -> KeyPair:
-    return KeyPair(raw["cert"], raw["key"], tuple(raw["names"]))
+    return KeyPair(raw["cert"], raw["key"], tuple(raw["names"]), raw.get("issuer", ""))

@@ -1,0 +1,83 @@
+"""secrets.rotate, secrets.export, secrets.import: what the operator does with the cluster's secrets."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from pathlib import Path
+
+from invoke.context import Context
+
+from ..core.errors import InputError, Refused
+from .base import command, confirm, inventory, say
+
+KINDS = ("gossip", "tokens", "certs")
+_PASSPHRASE = "file with the passphrase in its first line (default: you are asked)"  # noqa: S105  help text
+
+
+@command(positional=["kind"], help={"kind": "gossip, tokens or certs"})
+def rotate(c: Context, kind: str, inventory_: str = "", yes: bool = False, debug: bool = False) -> None:
+    """Replace the gossip key, the ACL tokens or the certificates of the running cluster. Cut off, run it again."""
+    from ..edge import rotate as rotations
+    from ..edge.vault import Vault
+    from .deploy import run_deploy
+
+    if kind not in KINDS:
+        raise InputError([f"{kind} is not one of {', '.join(KINDS)}"], "inv secrets.rotate gossip")
+    cluster = inventory(inventory_)
+    confirm(f"Replace the {kind} of cluster {cluster.name} on all its hosts?", yes)
+
+    def deploy() -> None:
+        run_deploy(cluster, cluster.hosts, yes=True, what=f"secrets.rotate {kind}")
+
+    getattr(rotations, kind)(cluster, Vault(cluster.state), deploy, say)
+    say(f"{kind}: rotated")
+
+
+@command(positional=["file"], help={"file": "where to write the encrypted copy", "passphrase_file": _PASSPHRASE})
+def export(c: Context, file: str, inventory_: str = "", passphrase_file: str = "", debug: bool = False) -> None:
+    """Write the cluster's secrets into one encrypted file (age), for a second operator or a backup."""
+    from ..edge.share import pack
+    from ..edge.state import write_atomically
+
+    cluster = inventory(inventory_)
+    if Path(file).exists():
+        raise Refused(f"{file} exists already", "name another file")
+    passphrase = _passphrase(passphrase_file, twice=True)
+    write_atomically(Path(file).absolute(), pack(cluster.state, passphrase))
+    say(f"{file}: the secrets of {cluster.name}, encrypted. Send file and passphrase on different ways.")
+
+
+@command(
+    name="import", positional=["file"],
+    help={"file": "what secrets.export wrote", "passphrase_file": _PASSPHRASE, "replace": "over other secrets, kept aside"},
+)  # fmt: skip
+def import_(
+    c: Context, file: str, inventory_: str = "", passphrase_file: str = "", replace: bool = False, debug: bool = False
+) -> None:
+    """Take over the secrets that another operator has exported."""
+    from ..edge.share import unpack
+
+    cluster = inventory(inventory_)
+    unpack(Path(file), cluster.state, _passphrase(passphrase_file), replace)
+    say(f"the secrets of {cluster.name} are in {cluster.state}; inv plan shows that nothing differs")
+
+
+def _passphrase(file: str, twice: bool = False) -> str:
+    if file:
+        try:
+            found = Path(file).read_text().splitlines()
+        except OSError as error:
+            raise InputError([f"--passphrase-file: {file}: {error.strerror}"]) from None
+        first = found[0] if found else ""
+    elif sys.stdin.isatty():
+        first = getpass.getpass("Passphrase: ")
+        if twice and first != getpass.getpass("Once more: "):
+            raise Refused("the two passphrases differ; nothing was written")
+    else:
+        raise Refused("nobody is there to ask for the passphrase", "--passphrase-file FILE")
+    if len(first) < 8:
+        raise Refused("a passphrase has 8 characters or more")
+    return first
+
+
