@@ -7,7 +7,7 @@
 # Prints `taken ID`, `released ID`, or the lines of the lock that stands, each behind `held `.
 # The lock file ends itself: after SECONDS (by the host's own clock) anybody may take it.
 set -eu
-umask 022
+umask 077
 
 standing() {
   [ -f "$lock" ] || return 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 
 from ..core.errors import ApplyError, HostError, NexusError
 from ..core.model import Cluster, Host
@@ -63,13 +64,20 @@ def server_gate(remote: Remote, voters: int, rolling: bool) -> None:
     wait_for(missing, remote.host.name, "consul.service", remote)
 
 
-def member_gate(asked: Remote, joined: Collection[Remote]) -> None:
-    """Each of the hosts is seen alive in the gossip pool, by the server that is asked."""
-    consul = Consul(asked)
+def member_gate(asked: Remote, joined: Collection[Remote], others: Collection[Remote] = ()) -> None:
+    """Each of the hosts is seen alive in the gossip pool, by one of `others` or, where none answers, by `asked`:
+    a server with ACLs knows no token at all, not even the anonymous one, as long as the raft leader has none."""
+
+    def seen(name: str) -> bool:
+        for remote in others:
+            with suppress(HostError, ConsulException):
+                return members(Consul(remote)).get(name, False)
+        return members(Consul(asked)).get(name, False)
+
     for remote in joined:
         name = remote.host.name
         wait_for(
-            lambda n=name: "" if members(consul).get(n) else f"{asked.host.name} does not see it alive",  # type: ignore[misc]
+            lambda n=name: "" if seen(n) else f"{asked.host.name} does not see it alive",  # type: ignore[misc]
             name, "consul.service", remote,
         )  # fmt: skip
 

@@ -150,7 +150,8 @@ def _settle(
     if servers:
         permissions.after(wave.hosts)
     asked = servers[0] if servers else fleet[next(h.name for h in draft.cluster.hosts if h.name in up)]
-    gate.member_gate(asked, [fleet[n] for n in wave.hosts])
+    others = [fleet[n] for n in sorted(up) if n not in wave.hosts]
+    gate.member_gate(asked, [fleet[n] for n in wave.hosts], others)
 
 
 def _verify(fleet: Fleet, draft: Draft) -> None:

@@ -117,8 +117,12 @@ def test_a_lock_of_a_foreign_machine_is_respected_until_unlock(well: Lab) -> Non
 def test_a_power_cut_in_the_commit_is_finished_at_boot(well: Lab) -> None:
     """With the journal set and a file still to be renamed, the host finishes the commit before Consul starts."""
     content = well.on("w1", "cat /etc/consul.d/consul.hcl")
-    well.on("w1", "g=$(readlink /var/lib/nexus/current) && printf 'put\\t/etc/consul.d/consul.hcl\\nend\\n' > /var/lib/nexus/$g/actions && "
-                  "mv /etc/consul.d/consul.hcl /etc/consul.d/consul.hcl.nexus-new-${g##*/} && ln -s $g /var/lib/nexus/pending")  # fmt: skip
+    well.on(
+        "w1",
+        "g=$(readlink /var/lib/nexus/current) && cd /etc/consul.d && "
+        "printf 'put\\t/etc/consul.d/consul.hcl\\nend\\n' > /var/lib/nexus/$g/actions && "
+        "mv consul.hcl consul.hcl.nexus-new-${g##*/} && ln -s $g /var/lib/nexus/pending",
+    )
     subprocess.run(["docker", "restart", "--time", "1", "nexus-lab-w1"], check=True, capture_output=True)
     well.eventually("w1", "systemctl is-active consul", 30)
     assert well.on("w1", "cat /etc/consul.d/consul.hcl") == content

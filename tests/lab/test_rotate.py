@@ -1,0 +1,122 @@
+"""Secrets in motion: rotated on the running cluster, shared with a second operator, used through SSH."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from .conftest import HOSTS, Lab
+
+pytestmark = pytest.mark.lab
+
+
+def secrets(lab: Lab) -> dict[str, object]:
+    return dict(json.loads((lab.inventory.parent / ".nexus" / "lab" / "secrets.json").read_text()))
+
+
+def pids(lab: Lab) -> dict[str, str]:
+    return {h: lab.on(h, "systemctl show -p MainPID --value consul").strip() for h in HOSTS}
+
+
+def refused(lab: Lab, token: str) -> bool:
+    """Whether the API on m1 knows this token no more. The token goes in on stdin."""
+    done = subprocess.run(
+        ["docker", "exec", "-i", "nexus-lab-m1", "sh", "-c",
+         "curl -s -o /dev/null -w '%{http_code}' -H @- http://127.0.0.1:8500/v1/acl/token/self"],
+        input=f"X-Consul-Token: {token}", text=True, capture_output=True, check=True,
+    )  # fmt: skip
+    return done.stdout == "403"
+
+
+def test_a_gossip_rotation_restarts_nobody(well: Lab) -> None:
+    """Afterwards every agent has the new key only, all six are alive, and no agent was restarted."""
+    old, before = secrets(well)["gossip"], pids(well)
+    well.ok("secrets.rotate", "gossip", "--yes")
+    new = secrets(well)["gossip"]
+    assert new != old
+    assert pids(well) == before
+    ring = well.ok("consul", "--", "keyring", "-list")
+    assert str(new) in ring
+    assert str(old) not in ring
+    assert well.ok("consul", "--", "members").count("alive") == 6
+    well.on("w1", "systemctl restart consul")
+    well.eventually("m1", "consul members | grep '^w1 .*alive'")
+
+
+def test_a_token_rotation_voids_the_old_ones(well: Lab) -> None:
+    """Killed half way and run again, it ends with new tokens for everybody; the old ones, management's too, are refused."""
+    old = secrets(well)
+    running = well.start("secrets.rotate", "tokens", "--yes")
+    time.sleep(4)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    well.ok("secrets.rotate", "tokens", "--yes")
+    new = secrets(well)
+    assert new["management"] != old["management"]
+    assert new["retired"] == []
+    for name, token in old["tokens"].items():  # type: ignore[attr-defined]
+        assert refused(well, token["secret"]), name
+    assert refused(well, str(old["management"]))
+    assert not refused(well, str(new["management"]))
+    assert well.status()["healthy"]
+
+
+def test_a_certificate_rotation_ends_with_the_new_ca_alone(well: Lab) -> None:
+    """Three passes later every host trusts and shows the new CA only, and the quorum was never lost."""
+    before = well.on("w1", "cat /etc/consul.d/tls/ca.pem")
+    running = well.start("secrets.rotate", "certs", "--yes")
+    lost = 0
+    while running.poll() is None:
+        up = sum(well.on(m, "systemctl is-active consul", check=False).strip() == "active" for m in ("m1", "m2", "m3"))
+        lost += up < 2
+    assert running.returncode == 0
+    assert lost == 0
+    for host in HOSTS:
+        now = well.on(host, "cat /etc/consul.d/tls/ca.pem")
+        assert now.count("BEGIN CERTIFICATE") == 1
+        assert now != before
+        well.on(host, "openssl verify -CAfile /etc/consul.d/tls/ca.pem /etc/consul.d/tls/cert.pem", check=False)
+    assert well.status()["healthy"]
+
+
+def test_a_second_operator_takes_part(well: Lab, tmp_path: Path) -> None:
+    """What export writes, import opens elsewhere with the passphrase only; there plan then finds nothing to do."""
+    (tmp_path / "pass").write_text("correct horse battery\n")
+    (tmp_path / "wrong").write_text("wrong horse battery\n")
+    file = tmp_path / "lab.age"
+    well.ok("secrets.export", str(file), "--passphrase-file", str(tmp_path / "pass"))
+    assert oct(file.stat().st_mode & 0o777) == "0o600"
+    other = {"NEXUS_STATE": str(tmp_path / "state")}
+    assert well.inv("plan", env=other).returncode == 1
+    wrong = well.inv("secrets.import", str(file), "--passphrase-file", str(tmp_path / "wrong"), env=other)
+    assert wrong.returncode == 1
+    assert "cannot be opened" in wrong.stderr
+    well.ok("secrets.import", str(file), "--passphrase-file", str(tmp_path / "pass"), env=other)
+    assert well.inv("plan", env=other).returncode == 0
+
+
+def test_ui_opens_the_api_on_a_local_port(well: Lab) -> None:
+    """While `inv ui` runs, Consul answers on the named local port; afterwards nothing listens there."""
+    running = well.start("ui", "--port", "18500")
+    try:
+        until = time.monotonic() + 20
+        answer = ""
+        while time.monotonic() < until and not answer:
+            try:
+                with urllib.request.urlopen("http://127.0.0.1:18500/v1/status/leader", timeout=5) as reply:
+                    answer = reply.read().decode()
+            except OSError:
+                time.sleep(0.3)
+        assert ":8300" in answer
+    finally:
+        os.killpg(running.pid, signal.SIGINT)
+        running.wait(timeout=20)
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen("http://127.0.0.1:18500/v1/status/leader", timeout=5)
