@@ -257,6 +257,7 @@ swap() {
   done
   picked drop "$1/actions" | while read -r path; do
     rm -f "$root$path"
+    if [ "$path" = /etc/nexus/firewall.nft ] && [ -z "$root" ]; then nft delete table inet nexus 2>/dev/null || :; fi
     tell "step drop $path"
   done
 }
@@ -271,23 +272,26 @@ mark_current() {
 turn() {
   unit=$1
   verb=$2
-  case "$verb" in
-    stop) ctl disable --now "$unit" && rm -f "$state/stamps/$unit" ;;
-    *)
-      ctl enable --quiet "$unit" || return 1
-      # shellcheck disable=SC2086  # empty or one option
-      ctl $wait "$verb" "$unit" </dev/null || return 1
-      stamp=$(picked unit "$generation/manifest" | sed -n "s/^${unit}${tab}[^${tab}]*${tab}[^${tab}]*${tab}//p" | tr '\t' ' ')
-      printf '%s\n' "$stamp" >"$state/stamps/.$unit" && mv "$state/stamps/.$unit" "$state/stamps/$unit"
-      ;;
-  esac
+  ctl enable --quiet "$unit" || return 1
+  # shellcheck disable=SC2086  # empty or one option
+  ctl $wait "$verb" "$unit" </dev/null || return 1
+  stamp=$(picked unit "$generation/manifest" | sed -n "s/^${unit}${tab}[^${tab}]*${tab}[^${tab}]*${tab}//p" | tr '\t' ' ')
+  printf '%s\n' "$stamp" >"$state/stamps/.$unit" && mv "$state/stamps/.$unit" "$state/stamps/$unit"
+}
+
+# A unit that goes is stopped while its file is still there: what stops it may stand in the file.
+stop_units() {
+  bad=
+  picked unit "$generation/actions" | sed -n "s/${tab}stop\$//p" | while read -r unit; do
+    if ctl disable --quiet --now "$unit" 2>/dev/null; then rm -f "$state/stamps/$unit"; fi
+    tell "step stop $unit"
+  done
 }
 
 turn_units() {
   if grep -q "^put$tab/etc/systemd/\|^drop$tab/etc/systemd/" "$generation/actions"; then ctl daemon-reload; fi
-  bad=
   while IFS=$tab read -r unit verb; do
-    [ -n "$unit" ] || continue
+    if [ -z "$unit" ] || [ "$verb" = stop ]; then continue; fi
     if turn "$unit" "$verb" 2>"$state/.err"; then
       tell "step $verb $unit"
     else
@@ -343,6 +347,7 @@ commit() {
   generation=$state/generations/$id
   forget_older_journal
   link "generations/$id" "$state/pending"
+  stop_units
   swap "$generation"
   mark_current
   turn_units

@@ -86,19 +86,24 @@ def deploy(
     run_deploy(cluster, selected, yes=yes, adopt=adopt, what=f"deploy --hosts {hosts}")
 
 
-def run_deploy(cluster: Cluster, selected: tuple[Host, ...], *, yes: bool, adopt: bool = False, what: str) -> None:
-    """The deploy as other commands use it, too (add-worker, demo)."""
+def run_deploy(
+    cluster: Cluster, selected: tuple[Host, ...], *, yes: bool, adopt: bool = False, what: str,
+    needed: tuple[Host, ...] | None = None,
+) -> None:  # fmt: skip
+    """The deploy as other commands use it, too (add-worker, demo). With `needed`, only these must be reachable: of the
+    other selected hosts, those that are."""
     from ..edge.fleet import Fleet
     from ..edge.flow import draft, observe, refuse_if_busy
     from .screen import Progress, show_plan
 
     progress = Progress()
     with Fleet(cluster) as fleet:
-        facts, faults = observe(fleet, selected)
+        facts, faults = observe(fleet, selected if needed is None else needed)
+        selected = tuple(h for h in selected if h.name in facts)
         refuse_if_busy(facts)
         made = draft(cluster, selected, facts, faults, say, adopt)
         for fault in faults:
-            say(f"warning: {fault.message} (not selected, left alone)")
+            say(f"warning: {fault.message} (left alone)")
         changing = [n for n, p in made.plans.items() if not p.empty]
         if not made.changes:
             say(f"nothing changed: {len(selected)} hosts are as {cluster.source.name} says ({progress.seconds:.1f} s)")

@@ -94,7 +94,8 @@ def _join(cluster: Cluster, name: str, *, fingerprint: str, yes: bool) -> bool:
 
     host = cluster.host(name)
     pin(cluster, host, fingerprint=fingerprint, yes=yes)
-    run_deploy(cluster, (host,), yes=yes, what=f"add-worker {host.ssh}")
+    # all hosts: the others' firewalls let the new one in
+    run_deploy(cluster, cluster.hosts, yes=yes, what=f"add-worker {host.ssh}", needed=(host,))
     return True
 
 

@@ -71,7 +71,7 @@ def rules(name: str) -> Mapping[str, Any]:
 
 def wanted(cluster: Cluster, secrets: Secrets) -> Wanted:
     """Everything that the cluster of this inventory should have."""
-    names = [name for host in cluster.hosts for name in token_names(host)]
+    names = sorted(name for host in cluster.hosts for name in token_names(host))
     policies = [Policy(policy_name(name), _canonical(rules(name))) for name in names]
     grants = [Grant(name, secrets.tokens[name].accessor, policy_name(name)) for name in names]
     return Wanted((Policy(DNS, _canonical(_SEE)), *policies), tuple(grants))
@@ -110,7 +110,11 @@ def changes(want: Wanted, policies: Sequence[Mapping[str, Any]], tokens: Sequenc
     keep = {g.accessor for g in want.grants}
     ours = [t["AccessorID"] for t in tokens if str(t.get("Description", "")).startswith(MARK) and not is_management(t)]
     named = {p.name for p in want.policies}
-    stale = [p["ID"] for name, p in have.items() if name.startswith("nexus-") and name not in named]
+    stale = [
+        p["ID"]
+        for name, p in have.items()
+        if name not in named and str(p.get("Description", "")).startswith(MARK)
+    ]
     return Changes(tuple(put), tuple(grants), tuple(a for a in ours if a not in keep), tuple(stale))
 
 

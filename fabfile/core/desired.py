@@ -72,7 +72,7 @@ def desired(context: Context, host: Host, binaries: Mapping[Program, Artifact]) 
 def _base(context: Context, host: Host, level: int) -> Manifest:
     identity = {
         "cluster": context.cluster.name, "id": context.cluster_id, "host": host.name, "roles": host.roles,
-        "security": level,
+        "security": level, "secrets": context.secrets.serial,
     }  # fmt: skip
     recover = text_file(SYSTEMD + "nexus-recover.service", render("systemd/nexus-recover.service.j2", None))
     return Manifest(

@@ -41,17 +41,23 @@ def firewall_view(
     service_ports: Iterable[int] = (),
 ) -> FirewallView:  # fmt: skip
     """`where`: all hosts' addresses; `ssh_ports`: where sshd was seen to listen on this host."""
-    own = {a for address in where for a in (address.bind, address.advertise)}
-    networks = [ipaddress.ip_network(n) for n in cluster.admin_from]
+    own = {a for address in where for a in (address.bind, address.advertise) if not ipaddress.ip_address(a).is_unspecified}
     return FirewallView(
         cluster=cluster.name,
         cluster_addresses=tuple(sorted(own, key=ipaddress.ip_address)),
-        admin4=tuple(str(n) for n in networks if n.version == 4),
-        admin6=tuple(str(n) for n in networks if n.version == 6),
+        admin4=_merged(cluster, 4),
+        admin6=_merged(cluster, 6),
         ssh_ports=tuple(sorted(set(ssh_ports))), public_ports=(80, 443) if host.has("loadbalancer") else (),
         service_ports=tuple(sorted(set(service_ports))), server=host.has("manager"), worker=host.has("worker"),
         inner=INNER, ufw=ufw,
     )  # fmt: skip
+
+
+def _merged(cluster: Cluster, version: int) -> tuple[str, ...]:
+    """The networks of one IP version, sorted and without overlap: nft refuses overlapping intervals."""
+    networks = [ipaddress.ip_network(n) for n in cluster.admin_from]
+    own = [n for n in networks if n.version == version]
+    return tuple(map(str, ipaddress.collapse_addresses(own)))  # type: ignore[type-var]
 
 
 def firewall_part(view: FirewallView) -> Manifest:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from .desired import IDENTITY
 from .errors import HostError, InputError, Refused
 from .facts import Facts
+from .firewall import RULES
 from .manifest import Manifest
 from .model import Cluster
+from .topology import Address
 
 OLDEST_PYTHON = (3, 10)
 OLDEST_SYSTEMD = 245  # Debian 11 has 247, Ubuntu 20.04 has 245
@@ -24,6 +26,7 @@ class Identity:
     cluster: str
     id: str
     security: int = 0
+    secrets: int = 0
 
 
 def identities(facts: Mapping[str, Facts]) -> dict[str, Identity]:
@@ -34,7 +37,8 @@ def identities(facts: Mapping[str, Facts]) -> dict[str, Identity]:
         if file and file.content:
             try:
                 said = json.loads(file.content)
-                found[name] = Identity(str(said["cluster"]), str(said["id"]), int(said.get("security", 0)))
+                security, serial = int(said.get("security", 0)), int(said.get("secrets", 0))
+                found[name] = Identity(str(said["cluster"]), str(said["id"]), security, serial)
             except (ValueError, KeyError, TypeError):
                 continue
     return found
@@ -66,7 +70,16 @@ def settle_identity(
 def check_rollback(host: str, before: Manifest, now: Identity | None) -> None:
     """A generation of a lower security level is not gone back to: its neighbours no longer speak to it."""
     kept = next((f.content for f in before.files if f.path == IDENTITY), None)
-    level = int(json.loads(kept).get("security", 0)) if kept else 0
+    try:
+        said = json.loads(kept) if kept else {}
+        level, serial = int(said.get("security", 0)), int(said.get("secrets", 0))
+    except (ValueError, TypeError, AttributeError):  # damaged on the host: as if it told nothing
+        level = serial = 0
+    if now and level == now.security and serial < now.secrets:
+        raise Refused(
+            f"{host}: the secrets of the generation before have been rotated since and are void",
+            "change hosts.yml and deploy instead",
+        )
     if now and level < now.security:
         raise Refused(
             f"{host}: in the generation before, the cluster was less secure (level {level}, now {now.security})",
@@ -74,28 +87,52 @@ def check_rollback(host: str, before: Manifest, now: Identity | None) -> None:
         )
 
 
-def check_secrets(cluster: Cluster, found: Mapping[str, Identity], at_hand: bool) -> None:
-    """A secured cluster cannot be changed without its secrets, and must never be given new ones by accident."""
+def check_secrets(cluster: Cluster, found: Mapping[str, Identity], serial: int | None) -> None:
+    """A secured cluster cannot be changed without its secrets, and must never be given other ones by accident.
+
+    `serial`: that of the secrets at hand; None: there are none.
+    """
     secured = [name for name, identity in found.items() if identity.security > 0]
-    if secured and not at_hand:
+    newer = [name for name, identity in found.items() if serial is not None and identity.secrets > serial]
+    if newer:
+        raise Refused(
+            f"{', '.join(newer)} have newer secrets than {cluster.state}: they were rotated from elsewhere",
+            "ask the other operator for an export: inv secrets.import FILE --replace",
+        )
+    if secured and serial is None:
         raise Refused(
             f"{', '.join(secured)} run with secrets that {cluster.state} does not have",
             "put secrets.json back from a backup, or bring the secrets in: inv secrets.import FILE",
         )
 
 
-def check_admin(cluster: Cluster, facts: Mapping[str, Facts]) -> None:
+def check_admin(cluster: Cluster, facts: Mapping[str, Facts], where: Mapping[str, Address]) -> None:
     """With `admin_from`, the operator must be inside: the firewall would shut this very connection out."""
     networks = [ipaddress.ip_network(n) for n in cluster.admin_from]
     for name, fact in facts.items():
-        if not (networks and cluster.firewall and fact.ssh_client):
+        if fact.ufw or not (networks and cluster.firewall and fact.ssh_client):
             continue
         client = ipaddress.ip_address(fact.ssh_client.partition("%")[0])
-        others = {ip for f in facts.values() for _, ip in f.addresses}
+        others = {a for address in where.values() for a in (address.bind, address.advertise)}
         if str(client) not in others and not any(client in n for n in networks):
             raise Refused(
                 f"{name} sees you come from {client}, which admin_from does not let in ({', '.join(cluster.admin_from)})",
                 f"add {client} to admin_from in {cluster.source.name}; nothing was changed",
+            )
+
+
+def check_neighbours(
+    cluster: Cluster, facts: Mapping[str, Facts], where: Mapping[str, Address], selected: Collection[str]
+) -> None:
+    """A host that came into hosts.yml later is let in by nobody's firewall yet: then all must be deployed."""
+    for name, fact in facts.items():
+        rules = fact.files.get(RULES)
+        if name in selected or not cluster.firewall or rules is None or rules.content is None:
+            continue
+        strangers = [n for n in selected if where[n].advertise.encode() not in rules.content]
+        if strangers:
+            raise Refused(
+                f"the firewall of {name} does not know {', '.join(strangers)} yet", "deploy all: inv deploy --hosts all"
             )
 
 

@@ -53,7 +53,8 @@ def _networks(value: object) -> list[str]:
     found: list[str] = []
     for n, network in enumerate(value):
         try:
-            found.append(str(ipaddress.ip_network(network if isinstance(network, str) else "")))
+            text = network if isinstance(network, str) and "%" not in network else ""  # no IPv6 zones
+            found.append(str(ipaddress.ip_network(text)))
         except ValueError:
             faults.append(Invalid("is not a network, such as 203.0.113.0/24 or 203.0.113.7", [n]))
     if faults:

@@ -38,6 +38,7 @@ class Secrets:
     certs:      host name -> its certificate
     tokens:     ACL tokens by name, `agent/w1`, `worker/w1`
     retired:    accessors that a rotation has replaced and not yet deleted
+    serial:     grows with every rotation; a host tells which one it has, so that an outdated copy is noticed
     management: the secret of the token that may do everything; None until the cluster is bootstrapped
     """
 
@@ -49,6 +50,7 @@ class Secrets:
     retired: tuple[str, ...] = ()
     management: str | None = field(default=None, repr=False)
     gossip_next: str | None = field(default=None, repr=False)
+    serial: int = 1
 
     @property
     def trust_bundle(self) -> str:

@@ -6,7 +6,7 @@ import time
 
 from ..core.errors import ApplyError, HostError
 from ..core.model import Cluster
-from ..core.plan import HostPlan
+from ..core.plan import HostPlan, Verb
 from .ssh import Remote
 
 PATIENCE = 30.0  # seconds; less than the 45 s after which apply.sh's timer takes the rules back
@@ -19,7 +19,7 @@ _DISARM = (
 
 def confirm(cluster: Cluster, remote: Remote, plan: HostPlan) -> None:
     """Comes in anew and disarms. ApplyError when nobody gets in: the host takes the rules back by itself."""
-    if not any(u.name == UNIT for u in plan.units):
+    if not any(u.name == UNIT and u.verb is not Verb.STOP for u in plan.units):
         return
     until = time.monotonic() + PATIENCE
     while True:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..core import acl, guard, posture
 from ..core.artifacts import Artifact, Program
+from ..core.consul_files import FULL
 from ..core.desired import Context, desired
 from ..core.errors import HostError
 from ..core.facts import Facts
@@ -61,11 +62,11 @@ class Draft:
 
 
 def observe(
-    fleet: Fleet, selected: Collection[Host], previous: bool = False
+    fleet: Fleet, needed: Collection[Host], previous: bool = False
 ) -> tuple[dict[str, Facts], tuple[HostError, ...]]:
-    """Probes the whole inventory. A selected host that cannot be reached, or cannot be used, stops the run here."""
+    """Probes the whole inventory. A needed host that cannot be reached, or cannot be used, stops the run here."""
     facts, faults = fleet.probe(previous=previous)
-    chosen = {h.name for h in selected}
+    chosen = {h.name for h in needed}
     guard.require([f for f in faults if f.host in chosen])
     guard.check_hosts({name: fact for name, fact in facts.items() if name in chosen})
     return facts, tuple(faults)
@@ -89,17 +90,21 @@ def draft(
     state = State(cluster.state)
     vault = Vault(cluster.state)
     found = guard.identities(facts)
-    guard.check_secrets(cluster, found, vault.path.exists())
-    guard.check_admin(cluster, facts)
+    at_hand = vault.load()
+    guard.check_secrets(cluster, found, at_hand.serial if at_hand else None)
     own = guard.settle_identity(cluster, state.cluster_id, found, adopt)
     if own is None or own != state.cluster_id:
         own = state.make_cluster_id(own)
     where = addresses(cluster, facts, state.addresses())
     state.keep_addresses(where)
+    guard.check_admin(cluster, facts, where)
+    guard.check_neighbours(cluster, facts, where, [h.name for h in selected])
     builds = binaries(cluster, selected, facts, state, say)
     secrets = vault.ensure(cluster)
     deployed = {name: identity.security for name, identity in found.items()}
     steps = posture.passes(deployed, [h.name for h in selected])
+    if len(steps) > 1 or min(deployed.values(), default=FULL) < FULL:
+        guard.require([replace_hint(f) for f in faults])
     context = Context(
         cluster, own, where, secrets,
         levels={h.name: posture.level_of(h.name, deployed, step or steps[-1]) for h in selected},
@@ -114,6 +119,13 @@ def draft(
         plans[host.name] = diff(host.name, desired(context, host, mine), facts[host.name])
     stale = state.acl() != acl.digest(acl.wanted(cluster, secrets))
     return Draft(cluster, facts, faults, where, plans, builds, secrets, deployed, steps, stale)
+
+
+def replace_hint(fault: HostError) -> HostError:
+    return HostError(
+        fault.host, fault.message.partition(": ")[2],
+        "security is turned on for all hosts together: bring this one back, or take it out of hosts.yml",
+    )  # fmt: skip
 
 
 def binaries(
@@ -140,7 +152,8 @@ def rollback_draft(
     """The generation before as the wanted state, on hosts that have one. Its bytes are in the host's own store."""
     found = guard.identities(facts)
     guard.settle_identity(cluster, State(cluster.state).cluster_id, found)
-    guard.check_secrets(cluster, found, Vault(cluster.state).path.exists())
+    at_hand = Vault(cluster.state).load()
+    guard.check_secrets(cluster, found, at_hand.serial if at_hand else None)
     plans = {}
     for host in selected:
         before = facts[host.name].previous

@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from ..core.secrets import KeyPair
 
 CA_DAYS = 3650
-CERT_DAYS = 1825  # `inv status` warns when less than WARN_DAYS are left; `inv secrets.rotate certs` renews
+CERT_DAYS = 1825  # `inv verify` fails when less than WARN_DAYS are left; `inv secrets.rotate certs` renews
 WARN_DAYS = 60
 _SKEW = datetime.timedelta(hours=24)  # a host's clock may be behind ours
 
@@ -23,7 +23,7 @@ def make_authority(cluster: str) -> KeyPair:
     """A new CA. Its name carries a serial number, so that two of one cluster can be told apart in a rotation."""
     key = ec.generate_private_key(ec.SECP256R1())
     serial = x509.random_serial_number()
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Nexus {cluster} CA {serial:x}"[:60])])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Nexus {cluster[:12]} CA {serial:x}"[:64])])
     cert = (
         _builder(name, name, key, serial, CA_DAYS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)

@@ -26,7 +26,7 @@ def gossip(cluster: Cluster, vault: Vault, deploy: Deploy, say: Say) -> None:
     """A new gossip key: everybody learns it, everybody uses it, everybody forgets the old one. No agent restarts."""
     found = _secrets(vault)
     if found.gossip_next is None:
-        found = replace(found, gossip_next=gossip_key())
+        found = replace(found, gossip_next=gossip_key(), serial=found.serial + 1)
         vault.save(found)
     new = found.gossip_next or ""
     with Fleet(cluster) as fleet:
@@ -54,7 +54,8 @@ def tokens(cluster: Cluster, vault: Vault, deploy: Deploy, say: Say) -> None:
         with Fleet(cluster) as fleet:
             mine = str(Consul(_server(fleet)).ask("GET", "/v1/acl/token/self")["AccessorID"])
         old = (mine, *(t.accessor for t in found.tokens.values()))
-        found = replace(found, tokens={name: new_token() for name in found.tokens}, retired=old)
+        fresh = {name: new_token() for name in found.tokens}
+        found = replace(found, tokens=fresh, retired=old, serial=found.serial + 1)
         vault.save(found)
     say("every agent gets a new token")
     deploy()
@@ -76,7 +77,9 @@ def certs(cluster: Cluster, vault: Vault, deploy: Deploy, say: Say) -> None:
     found = _secrets(vault)
     if len(found.trusted) == 1:
         authority = make_authority(cluster.name)
-        found = replace(found, authority=authority, trusted=(*found.trusted, authority.cert))
+        found = replace(
+            found, authority=authority, trusted=(*found.trusted, authority.cert), serial=found.serial + 1
+        )
         vault.save(found)
     say("1 of 3: every agent trusts the old CA and the new one")
     deploy()

@@ -32,18 +32,20 @@ def unpack(file: Path, folder: Path, passphrase: str, replace: bool) -> None:
 
     try:
         content = json.loads(age.decrypt(file.read_bytes(), passphrase))
-        files = {name: content["files"][name] for name in _FILES if name in content["files"]}
+        files = {name: str.encode(content["files"][name]) for name in _FILES if name in content["files"]}
+        cluster, secrets = content["cluster"], files[FILE]
     except OSError as error:
         raise InputError([f"{file}: {error.strerror}"]) from None
     except Exception as error:  # pyrage has errors of its own, all of them mean this
         raise NexusError(f"{file} cannot be opened", "is it the file, and is this its passphrase?") from error
-    if content["cluster"] != folder.name:
-        raise Refused(f"{file} is of the cluster {content['cluster']}, not of {folder.name}")
+    if cluster != folder.name:
+        raise Refused(f"{file} is of the cluster {cluster}, not of {folder.name}")
     here = folder / FILE
-    if here.is_file() and here.read_text() != files[FILE] and not replace:
+    other = here.is_file() and here.read_bytes() != secrets
+    if other and not replace:
         raise Refused(f"{here} has other secrets already", "if they are the outdated ones: --replace (a copy is kept)")
     State(folder).ensure()
-    if here.is_file():
+    if other:
         write_atomically(here.with_suffix(".before-import.json"), here.read_bytes())
-    for name, text in files.items():
-        write_atomically(folder / name, text.encode())
+    for name, content in files.items():
+        write_atomically(folder / name, content)

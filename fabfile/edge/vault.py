@@ -37,7 +37,7 @@ class Vault:
             return _read(json.loads(self.path.read_text()))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise NexusError(
                 f"{self.path} cannot be read ({type(error).__name__})",
                 "put it back from a backup, or: inv secrets.import",
@@ -95,6 +95,7 @@ def _read(raw: Mapping[str, Any]) -> Secrets:
         retired=tuple(raw["retired"]),
         management=raw["management"],
         gossip_next=raw["gossip_next"],
+        serial=int(raw.get("serial", 1)),
     )
 
 

@@ -11,8 +11,10 @@ from ..core.errors import NexusError
 from ..core.health import Health
 from .consul import Consul, ConsulException
 from .fleet import Fleet
+from .pki import WARN_DAYS, days_left
 from .ssh import Remote
 from .state import State
+from .vault import Vault
 
 _PATIENCE = 15.0  # seconds for a service to be seen, or to be gone
 _ERROR_LINES = r"\[ERR\]|\[ERROR\]|\[FATAL\]|\"level\":\"(error|fatal|panic)\"|^panic:"
@@ -37,6 +39,7 @@ def verify(fleet: Fleet, health: Health) -> Iterator[Check]:
     managers = [r for r in reachable if r.host.has("manager")]
     yield _tried("the API answers on every manager", lambda: _api(managers))
     yield _tried("no errors in the units' logs since the deploy", lambda: _logs(fleet, health))
+    yield _tried("the certificates are good for a while", lambda: _certificates(health))
     workers = [r for r in reachable if r.host.has("worker")] or managers
     yield _tried("a test service is registered, seen passing, and removed", lambda: _service(workers, managers))
 
@@ -79,6 +82,14 @@ def _logs(fleet: Fleet, health: Health) -> tuple[bool, str]:
         lines = result.out.decode("utf-8", "replace").splitlines()
         found += [f"{h.host.name}: {line.strip()}" for line in lines]
     return not found, f"{len(found)} lines, the last: {found[-1]}" if found else "none"
+
+
+def _certificates(health: Health) -> tuple[bool, str]:
+    secrets = Vault(health.cluster.state).load()
+    if secrets is None:
+        return False, "no secrets.json"
+    left, name = min((days_left(pair.cert), name) for name, pair in secrets.certs.items())
+    return left >= WARN_DAYS, f"{left} days left ({name})" + ("" if left >= WARN_DAYS else ": inv secrets.rotate certs")
 
 
 def _service(workers: Sequence[Remote], managers: Sequence[Remote]) -> tuple[bool, str]:

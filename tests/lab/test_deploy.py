@@ -13,7 +13,7 @@ pytestmark = pytest.mark.lab
 
 def test_the_cluster_has_three_voters_and_six_members(lab: Lab) -> None:
     """Consul itself, asked on a host, knows three voters and six members that are alive."""
-    peers = lab.on("m2", "consul operator raft list-peers").splitlines()[1:]
+    peers = lab.consul("m2", "operator raft list-peers").splitlines()[1:]
     assert len([line for line in peers if "true" in line.split()]) == 3
     members = lab.on("m2", "consul members").splitlines()[1:]
     assert len([line for line in members if line.split()[2] == "alive"]) == 6

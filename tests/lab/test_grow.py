@@ -55,8 +55,9 @@ def test_add_worker_joins_the_spare_and_keeps_every_other_byte(lab: Lab) -> None
     assert again.returncode == 1
     assert "already" in again.stderr
     lab.inventory.write_text(before)
-    lab.on("spare", "systemctl disable --now consul")
-    lab.on("m1", "consul force-leave w3 && sleep 1 && consul force-leave -prune w3")
+    lab.on("spare", "systemctl disable --now consul nexus-firewall")
+    lab.consul("m1", "force-leave w3")
+    lab.consul("m1", "force-leave -prune w3")
 
 
 def test_a_dead_address_is_refused_and_nothing_is_added(lab: Lab) -> None:
