@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import sys
 
 from invoke.context import Context
@@ -26,6 +27,7 @@ def up(c: Context, debug: bool = False) -> None:
 def down(c: Context, debug: bool = False) -> None:
     """Remove the lab's nodes and all that is on them, and stop Docker if lab.up started it."""
     nodes.down(_say)
+    shutil.rmtree(nodes.STATE.parent / "lab", ignore_errors=True)  # the cluster that hosts.yml names went with its hosts
     _say("down")
 
 

@@ -39,7 +39,7 @@ def identities(facts: Mapping[str, Facts]) -> dict[str, Identity]:
                 said = json.loads(file.content)
                 security, serial = int(said.get("security", 0)), int(said.get("secrets", 0))
                 found[name] = Identity(str(said["cluster"]), str(said["id"]), security, serial)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError):
                 continue
     return found
 
@@ -58,7 +58,8 @@ def settle_identity(
         raise Refused(
             f"{name} belongs to a running cluster {identity.cluster} (id {identity.id}), "
             "which this state folder does not know",
-            f"put {cluster.state} back from a backup; or, if this inventory is its own: inv deploy --adopt",
+            f"put {cluster.state} back from a backup, or: inv secrets.import FILE; "
+            "with its secrets.json at hand: inv deploy --adopt",
         )
     raise Refused(
         f"{name} belongs to another cluster: {identity.cluster} (id {identity.id}), "

@@ -90,9 +90,9 @@ def draft(
     state = State(cluster.state)
     vault = Vault(cluster.state)
     found = guard.identities(facts)
+    own = guard.settle_identity(cluster, state.cluster_id, found, adopt)
     at_hand = vault.load()
     guard.check_secrets(cluster, found, at_hand.serial if at_hand else None)
-    own = guard.settle_identity(cluster, state.cluster_id, found, adopt)
     if own is None or own != state.cluster_id:
         own = state.make_cluster_id(own)
     where = addresses(cluster, facts, state.addresses())

@@ -19,7 +19,7 @@ from fabfile.lab.compose import NODES, PROJECT, Node
 from fabfile.lab.engine import Engine
 from fabfile.lab.packages import Say
 
-STATE = Path(__file__).resolve().parents[2] / ".nexus" / "lab"
+STATE = Path(__file__).resolve().parents[2] / ".nexus" / "lab-nodes"
 _SETTLE = Path(__file__).parent / "node" / "settle.sh"
 _MINE = f"label=com.docker.compose.project={PROJECT}"
 _SSH_WAIT = 10.0  # seconds for sshd's banner, after systemd has said that the boot is over

@@ -160,8 +160,8 @@ def fresh_lab(docker_services: object, tmp_path_factory: pytest.TempPathFactory)
     shutil.copy(known_hosts_file(nodes.STATE), home / "known_hosts")
     shipped = (ROOT / "hosts.yml").read_text()
     (home / "hosts.yml").write_text(
-        shipped.replace(".nexus/lab/id_ed25519", str(key_file(nodes.STATE))).replace(
-            ".nexus/lab/known_hosts", "known_hosts"
+        shipped.replace(".nexus/lab-nodes/id_ed25519", str(key_file(nodes.STATE))).replace(
+            ".nexus/lab-nodes/known_hosts", "known_hosts"
         )
     )
     if binary := os.environ.get("NEXUS_TEST_CONSUL"):  # a trial against a Consul that the operator names

@@ -48,12 +48,18 @@ def test_a_host_of_another_cluster_stops_the_deploy(lab: Lab, tmp_path: Path) ->
 
 
 def test_a_lost_state_folder_is_noticed_and_adopted_on_request(lab: Lab, tmp_path: Path) -> None:
-    """With an empty state folder deploy refuses a running cluster of that name; --adopt takes it over unchanged."""
+    """An empty state folder is refused, with --adopt too; with the secrets at hand --adopt takes the cluster over."""
     empty = {"NEXUS_STATE": str(tmp_path / "state")}
     refused = lab.inv("deploy", "--yes", env=empty)
     assert refused.returncode == 1
     assert "this state folder does not know" in refused.stderr.replace("\n", " ").replace("which ", "")
-    assert "nothing changed" in lab.ok("deploy", "--yes", "--adopt", env=empty)
+    unarmed = lab.inv("deploy", "--yes", "--adopt", env=empty)
+    assert unarmed.returncode == 1
+    assert "secrets.import" in unarmed.stderr
+    (tmp_path / "state" / "lab").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "state" / "lab" / "secrets.json").write_text(json.dumps(lab.secrets()))
+    lab.ok("deploy", "--yes", "--adopt", env=empty)
+    assert lab.inv("plan").returncode == 0
 
 
 def test_two_primaries_are_refused_before_any_connection(lab: Lab, tmp_path: Path) -> None:

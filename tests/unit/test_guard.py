@@ -22,7 +22,7 @@ def with_identity(content: bytes | None) -> Facts:
 def test_what_a_deploy_writes_is_what_the_guard_reads() -> None:
     """A host that was deployed names its cluster and the cluster's id."""
     assert identities({"m1": facts_of(wanted("m1")), "new": bare_facts()}) == {
-        "m1": Identity("prod", "0123456789abcdef", 3)}  # fmt: skip
+        "m1": Identity("prod", "0123456789abcdef", 3, 1)}  # fmt: skip
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"null", b"{}", b'{"cluster": "x"}', b"\xff\xfe"])

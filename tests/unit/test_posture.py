@@ -108,13 +108,13 @@ def test_a_secured_host_may_be_left_out() -> None:
 
 def test_new_and_open_clusters_need_no_secrets() -> None:
     """Where no host runs with secrets, none need to be at hand."""
-    check_secrets(CLUSTER, {}, at_hand=False)
-    check_secrets(CLUSTER, {"m1": Identity("prod", "a", 0)}, at_hand=False)
+    check_secrets(CLUSTER, {}, serial=None)
+    check_secrets(CLUSTER, {"m1": Identity("prod", "a", 0)}, serial=None)
 
 
 def test_a_secured_cluster_with_its_secrets_may_change() -> None:
     """With the secrets at hand a secured cluster may be deployed."""
-    check_secrets(CLUSTER, {"m1": Identity("prod", "a", FULL)}, at_hand=True)
+    check_secrets(CLUSTER, {"m1": Identity("prod", "a", FULL)}, serial=1)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -122,7 +122,7 @@ def test_lost_secrets_are_never_made_anew(level: int) -> None:
     """One host that runs with secrets, at any level, stops a deploy without them, which names it, the folder, the way."""
     found = {"m1": Identity("prod", "a", level), "w1": Identity("prod", "a", 0)}
     with pytest.raises(Refused) as caught:
-        check_secrets(CLUSTER, found, at_hand=False)
+        check_secrets(CLUSTER, found, serial=None)
     assert caught.value.message.startswith("m1 run")
     assert str(CLUSTER.state) in caught.value.message
     assert "secrets.import" in caught.value.hint
@@ -209,3 +209,13 @@ def test_a_damaged_identity_in_the_generation_before_is_refused(text: str) -> No
     """A kept identity that cannot be read counts as open, like one that is missing, and is no crash."""
     with pytest.raises(Refused):
         check_rollback("m1", Manifest(files=(text_file(IDENTITY, text),)), Identity("prod", "a", 3))
+
+
+def test_outdated_secrets_are_refused() -> None:
+    """A host whose secrets are newer than ours is never given the old ones back; the same or older ones may change."""
+    found = {"m1": Identity("prod", "a", FULL, 3), "w1": Identity("prod", "a", FULL, 2)}
+    with pytest.raises(Refused, match="m1 have newer secrets") as caught:
+        check_secrets(CLUSTER, found, serial=2)
+    assert "secrets.import" in caught.value.hint
+    check_secrets(CLUSTER, found, serial=3)
+    check_secrets(CLUSTER, found, serial=4)
