@@ -53,7 +53,7 @@ def test_the_shipped_inventory_is_the_lab() -> None:
     assert [host.name for host in lab.hosts] == ["m1", "m2", "m3", "w1", "w2", "lb1"]
     assert all(host.ssh.startswith("127.0.7.") for host in lab.hosts)
     assert lab.host("w2").user == "ops"
-    assert lab.ssh == SshDefaults(ROOT / ".nexus/lab/known_hosts", None, use_config=False)
+    assert lab.ssh == SshDefaults(ROOT / ".nexus/lab-nodes/known_hosts", None, use_config=False)
     assert lab.state == ROOT / ".nexus/lab"
 
 
