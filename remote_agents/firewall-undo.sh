@@ -13,7 +13,7 @@ main() {
     mv /etc/nexus/firewall.nft.old /etc/nexus/firewall.nft
   else
     rm -f /etc/nexus/firewall.nft
-    systemctl disable --quiet nexus-firewall.service || :
+    systemctl disable --quiet --now nexus-firewall.service || :
   fi
   rm -f "$state/stamps/nexus-firewall.service"   # so that the next plan sees that it is not in place
   logger -t nexus-firewall "the new rules were taken back: nobody came to confirm them" || :
