@@ -4,6 +4,7 @@ reached is in secrets.json, written before it is used, so that running it again 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from .vault import Vault, gossip_key, new_token
 
 Deploy = Callable[[], None]  # brings all hosts to what the vault says now
 Say = Callable[[str], None]
+PATIENCE = 30.0  # seconds for an agent that has just been started to be seen alive
 _KEYRING = "/v1/operator/keyring"
 
 
@@ -111,9 +113,15 @@ def _server(fleet: Fleet) -> Remote:
 
 def _all_alive(fleet: Fleet, consul: Consul) -> None:
     """A key that an absent agent never heard of would shut it out when it comes back."""
-    alive = {m["Name"] for m in consul.agent.members() if m["Status"] == 1}
-    absent = [h.name for h in fleet.cluster.hosts if h.name not in alive]
-    if absent:
+    until = time.monotonic() + PATIENCE
+    while True:
+        alive = {m["Name"] for m in consul.agent.members() if m["Status"] == 1}
+        absent = [h.name for h in fleet.cluster.hosts if h.name not in alive]
+        if not absent:
+            return
+        if time.monotonic() < until:
+            time.sleep(1)
+            continue
         raise Refused(
             f"{', '.join(absent)} would be shut out: not alive in Consul",
             "bring them back (inv status), or take them out of hosts.yml",

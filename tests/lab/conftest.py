@@ -44,14 +44,16 @@ def docker_compose_command() -> str:
 
 
 @pytest.fixture(scope="session")
-def docker_compose_file() -> str:
+def docker_compose_file() -> Iterator[str]:
     """The lab's own file, once there is an engine, a plugin and an image to run it with."""
     nodes.STATE.mkdir(parents=True, exist_ok=True, mode=0o700)
     docker = engine.ensure(nodes.STATE, _say)
     plugin.ensure(docker, nodes.STATE, _say)
     write(compose.compose_file(nodes.STATE), compose.render(image.ensure(docker, nodes.STATE, _say)))
     os.environ.update(engine.environment(nodes.STATE))
-    return str(compose.compose_file(nodes.STATE))
+    yield str(compose.compose_file(nodes.STATE))
+    if not KEEP:
+        nodes.down(_say)  # after pytest-docker took the containers down: the engine, where we started it
 
 
 @pytest.fixture(scope="session")
@@ -152,7 +154,7 @@ class Lab:
 
 
 @pytest.fixture(scope="session")
-def fresh_lab(docker_services: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def fresh_lab(docker_services: object, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """Seven hosts, up and reachable, and an inventory; nothing deployed."""
     assert docker_services
     nodes.up(_say)
@@ -167,9 +169,7 @@ def fresh_lab(docker_services: object, tmp_path_factory: pytest.TempPathFactory)
     if binary := os.environ.get("NEXUS_TEST_CONSUL"):  # a trial against a Consul that the operator names
         with (home / "hosts.yml").open("a") as more:
             more.write(f"\nconsul: {{binary: {binary}}}\n")
-    yield Lab(home / "hosts.yml")
-    if not KEEP:
-        nodes.down(_say)
+    return Lab(home / "hosts.yml")
 
 
 @pytest.fixture(scope="session")
