@@ -81,6 +81,18 @@ class Open:
             gaps[host] = max(b - a for a, b in itertools.pairwise(ends))
         return gaps
 
+    def passes_soon(self) -> bool:
+        """A server that was cut off in its restart finishes that by itself: asked again for a while."""
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            try:
+                if self.passing():
+                    return True
+            except AssertionError:  # m1 does not answer at this moment
+                pass
+            time.sleep(0.5)
+        return False
+
     def passing(self) -> bool:
         """Seen with the management token once there is one, else without."""
         file = self.lab.state / "secrets.json"
@@ -101,14 +113,17 @@ class Open:
         keyring = lab.consul("m1", "keyring -list")
         assert lab.secrets()["gossip"] in keyring
         assert f"[{len(HOSTS)}/{len(HOSTS)}]" in keyring
-        assert lab.consul("m1", "members").count("alive") == len(HOSTS)
+        lab.eventually("m1", f"test $(consul members | grep -c alive) = {len(HOSTS)}")
         voters = lab.consul("m1", "operator raft list-peers").splitlines()[1:]
         assert sorted(line.split()[0] for line in voters) == sorted(MANAGERS)
         for host in HOSTS:
             assert json.loads(lab.on(host, "cat /etc/nexus/host.json"))["security"] == 3
             assert "198.18.7" in lab.on(host, "nft list table inet nexus")
         assert lab.inv("plan").returncode == 0
-        assert lab.status()["healthy"]
+        until = time.monotonic() + 30
+        while not (status := lab.status())["healthy"] and time.monotonic() < until:
+            time.sleep(1)
+        assert status["healthy"], status["problems"]
 
 
 @pytest.fixture
@@ -146,7 +161,7 @@ def test_an_open_cluster_becomes_secure_and_loses_nothing(opened: Open) -> None:
     assert "security level 3 of 3" in said
     assert max(gaps.values()) < LONGEST
     assert lab.on("w1", "systemctl show --value -p MainPID legacy").strip() == opened.pid
-    assert opened.passing()
+    assert opened.passes_soon()
     opened.assert_secure()
 
 
@@ -169,11 +184,11 @@ def test_securing_that_is_killed_half_way_is_finished_by_the_next_deploy(opened:
     levels = {h: json.loads(lab.on(h, "cat /etc/nexus/host.json"))["security"] for h in HOSTS}
     print(f"killed at {levels}")
     assert min(levels.values()) < 3
-    assert opened.passing()
+    assert opened.passes_soon()
     lab.deploy()
     gaps = opened.longest_gap()
     print(f"longest time without a leader: {gaps}")
     assert max(gaps.values()) < LONGEST
     assert lab.on("w1", "systemctl show --value -p MainPID legacy").strip() == opened.pid
-    assert opened.passing()
+    assert opened.passes_soon()
     opened.assert_secure()
