@@ -183,6 +183,7 @@ keep_displaced() {
   [ ! -f "$state/store/${theirs%% *}" ] || return 0
   mkdir -p "$state/generations/$id/displaced${1%/*}"
   cp -p "$root$1" "$state/generations/$id/displaced$1"
+  chmod o-rwx "$state/generations/$id/displaced$1"
   tell "step keep $state/generations/$id/displaced$1"
 }
 

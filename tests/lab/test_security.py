@@ -389,17 +389,12 @@ def watched(lab: Lab) -> Watched:
             done = lab.inv(*words)
             assert done.returncode == (2 if words[0] == "plan" else 0), f"{words}: {done.stdout}{done.stderr}"
             said[" ".join(words)] = done.stdout + done.stderr
-        lab.on(
-            "w1",
-            "cd /etc/systemd/system && echo '# drift' >>consul.service && mkdir consul.service.d && "
-            "printf '[Service]\\nExecStartPre=/bin/false\\n' >consul.service.d/x.conf; "
-            "systemctl daemon-reload; systemctl stop consul",
-        )
+        lab.on("w1", "echo '# drift' >>/etc/systemd/system/consul.service; mv /usr/bin/sha256sum /usr/bin/sha256sum.away")
         done = lab.inv("deploy", "--yes", "--debug")
+        lab.on("w1", "mv /usr/bin/sha256sum.away /usr/bin/sha256sum")
         said["deploy --debug"] = done.stdout + done.stderr
         assert done.returncode != 0
-        assert "not running after the change" in done.stderr
-        lab.on("w1", "rm -r /etc/systemd/system/consul.service.d; systemctl daemon-reload")
+        assert "w1" in done.stderr
         said["deploy again"] = lab.deploy()
     finally:
         stop.set()
