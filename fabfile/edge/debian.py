@@ -21,6 +21,7 @@ from typing import IO
 from urllib.parse import quote, urlsplit
 
 from fabfile.core.errors import ArtifactError
+from fabfile.edge.state import digest
 
 MirrorList = Callable[[Path], list[str]]
 _CHUNK = 1 << 20
@@ -63,7 +64,7 @@ def fetch_deb(pool_path: str, sha256: str, dest: Path, timeout: float = 30) -> P
     Asks each mirror in turn; `timeout` is seconds of silence, not of the whole download.
     ArtifactError: no mirror has it, or what came is not what `sha256` says.
     """
-    if dest.is_file() and _digest(dest) == sha256:
+    if dest.is_file() and digest(dest) == sha256:
         return dest
     sites = mirror_sites()
     hint = "name a file of your own instead, or point apt at a Debian mirror that has the package"
@@ -134,14 +135,6 @@ def _download(url: str, sha256: str, dest: Path, timeout: float) -> Path:
         if seen.hexdigest() != sha256:
             raise ArtifactError(f"what came has SHA-256 {seen.hexdigest()}, the pin says {sha256}")
     return dest
-
-
-def _digest(path: Path) -> str:
-    seen = hashlib.sha256()
-    with path.open("rb") as source:
-        while chunk := source.read(_CHUNK):
-            seen.update(chunk)
-    return seen.hexdigest()
 
 
 def _lines_of(path: Path) -> list[str]:

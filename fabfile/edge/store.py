@@ -24,6 +24,7 @@ from fabfile.core.artifacts import Artifact, File, Program, Source, elf_fault, r
 from fabfile.core.errors import ArtifactError
 from fabfile.core.model import Arch
 from fabfile.edge.obtain import Say, megabytes, obtain, version_of
+from fabfile.edge.state import digest
 
 _CHUNK = 1 << 20
 _LEVEL = 6  # of gzip: Consul 1.8.7 (68 MB) is 19.5 MB in 1.6 s; level 1: 22.5 MB in 0.5 s, 9: 19.3 MB in 6 s
@@ -74,7 +75,7 @@ def cached(job: Job) -> Artifact | None:
         if meta["identity"] != identity or stat.st_size != known.packed_size:
             return None
         touched = stat.st_mtime_ns != meta["mtime_ns"]
-        return None if touched and _digest(packed) != known.packed_sha256 else known
+        return None if touched and digest(packed) != known.packed_sha256 else known
     except (OSError, ValueError, KeyError, TypeError, ArtifactError):
         return None
 
@@ -138,7 +139,7 @@ def _made(job: Job, work: Path) -> Artifact:
         sha256=sha256,
         size=size,
         packed=job.slot / "binary.gz",
-        packed_sha256=_digest(packed),
+        packed_sha256=digest(packed),
         packed_size=packed.stat().st_size,
         origin=job.source.label,
     )
@@ -177,11 +178,3 @@ def _keep(made: Artifact, identity: str, packed: Path, draft: Path) -> None:
     (slot / "meta.json").unlink(missing_ok=True)  # an old one must not vouch for the new bytes
     packed.replace(made.packed)
     draft.replace(slot / "meta.json")
-
-
-def _digest(path: Path) -> str:
-    seen = hashlib.sha256()
-    with path.open("rb") as source:
-        while chunk := source.read(_CHUNK):
-            seen.update(chunk)
-    return seen.hexdigest()

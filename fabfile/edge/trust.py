@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import socket
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from ..core.model import Cluster, Host
+from .state import write_atomically
 
 
 def fingerprint(key: Any) -> str:
@@ -71,12 +70,7 @@ def pin_key(file: Path, name: str, key: Any, replace: bool = False) -> None:
         old = [line for line in old if line.startswith("#") or not _names(line, name)]
     lines = [*old, f"{name} {key.get_name()} {key.get_base64()}"]
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, temp = tempfile.mkstemp(dir=file.parent, prefix=file.name)
-    with os.fdopen(handle, "w") as out:
-        out.write("\n".join(lines) + "\n")
-        out.flush()
-        os.fsync(out.fileno())
-    Path(temp).replace(file)
+    write_atomically(file, ("\n".join(lines) + "\n").encode())
 
 
 def _names(line: str, name: str) -> bool:
