@@ -182,8 +182,7 @@ keep_displaced() {
   theirs=$(sha256sum <"$root$1")
   [ ! -f "$state/store/${theirs%% *}" ] || return 0
   mkdir -p "$state/generations/$id/displaced${1%/*}"
-  cp -p "$root$1" "$state/generations/$id/displaced$1"
-  chmod o-rwx "$state/generations/$id/displaced$1"
+  cp --preserve=ownership,timestamps "$root$1" "$state/generations/$id/displaced$1"   # the umask makes its mode 0600
   tell "step keep $state/generations/$id/displaced$1"
 }
 

@@ -292,21 +292,6 @@ def test_a_workers_token_cannot_become_primary(lab: Lab, playground: str) -> Non
 # --- on a host, and on the operator's side --------------------------------------------------------------------------
 
 
-def test_nobody_reads_nothing(lab: Lab) -> None:
-    """A plain user of a host opens no setting, key, token or data of ours, and cannot even list them."""
-    for host in HOSTS:
-        places = "/etc/consul.d /var/lib/consul /var/lib/nexus"
-        files = lab.on(host, f"find {places} -type f").split()
-        assert "/etc/consul.d/tls/secret-key.pem" in files
-        tries = "while read f; do head -c 1 $f >/dev/null 2>&1 && echo $f; done; :"
-        opened = lab.on(host, f"runuser -u nobody -- sh -c '{tries}'", stdin="\n".join(files) + "\n")
-        assert opened == ""
-        assert lab.on(host, f"runuser -u nobody -- ls {places} /etc/consul.d/tls 2>/dev/null", check=False) == ""
-        assert lab.on(host, f"find {places} -type f -perm /o+rwx -size -1024k") == ""  # bigger ones are the programs
-        environ = "runuser -u nobody -- cat /proc/$(pgrep -xo consul)/environ 2>/dev/null"
-        assert lab.on(host, environ, check=False) == ""
-
-
 _WATCH = """
 import os, subprocess, sys, time
 seen, loose = set(), set()
@@ -437,6 +422,22 @@ def test_no_file_is_open_to_others_not_even_for_a_moment(watched: Watched) -> No
     """All through a fresh deploy no small file under our folders could be read by all, here or on a host."""
     assert watched.loose == {"w1": "", "m1": ""}
     assert watched.here_loose == set()
+
+
+def test_nobody_reads_nothing(watched: Watched) -> None:
+    """A plain user of a host opens no setting, key, token or data of ours, and cannot even list them."""
+    lab = watched.lab
+    for host in HOSTS:
+        places = "/etc/consul.d /var/lib/consul /var/lib/nexus"
+        files = lab.on(host, f"find {places} -type f").split()
+        assert "/etc/consul.d/tls/secret-key.pem" in files
+        tries = "while read f; do head -c 1 $f >/dev/null 2>&1 && echo $f; done; :"
+        opened = lab.on(host, f"runuser -u nobody -- sh -c '{tries}'", stdin="\n".join(files) + "\n")
+        assert opened == ""
+        assert lab.on(host, f"runuser -u nobody -- ls {places} /etc/consul.d/tls 2>/dev/null", check=False) == ""
+        assert lab.on(host, f"find {places} -type f -perm /o+rwx -size -1024k") == ""  # bigger ones are the programs
+        environ = "runuser -u nobody -- cat /proc/$(pgrep -xo consul)/environ 2>/dev/null"
+        assert lab.on(host, environ, check=False) == ""
 
 
 # --- the operator's folder ------------------------------------------------------------------------------------------
