@@ -42,7 +42,8 @@ def inventory(count: int, key: Path, known_hosts: Path) -> str:
     defaults = {
         "user": "root", "key": str(key), "known_hosts": str(known_hosts), "ssh_config": "none", "port": PORT,
     }  # fmt: skip
-    return yaml.safe_dump({"cluster": CLUSTER, "defaults": defaults, "hosts": hosts}, sort_keys=False)
+    # the firewall's rules name every host: the one node would differ from each of these fleets
+    return yaml.safe_dump({"cluster": CLUSTER, "firewall": False, "defaults": defaults, "hosts": hosts}, sort_keys=False)
 
 
 def known_hosts(count: int, node: str, key: str) -> str:
