@@ -159,6 +159,7 @@ access() {
   set -- ${SSH_CONNECTION:-}
   if [ $# -eq 4 ]; then say "ssh $1 $4"; fi
   if grep -qs '^ENABLED=yes' "$root/etc/ufw/ufw.conf"; then say "ufw active"; fi
+  if command -v dockerd >/dev/null 2>&1; then say "docker yes"; fi
 }
 
 accounts() {

@@ -61,13 +61,14 @@ def plan(
 ) -> None:
     """Show what deploy would change, as diffs. Exit code 0: nothing, 2: changes, 1: error."""
     from ..edge.fleet import Fleet
-    from ..edge.flow import draft, observe
+    from ..edge.flow import draft, observe, told
     from .screen import plan_json, show_plan
 
     cluster = inventory(inventory_)
     selected = chosen(cluster, hosts)
     with Fleet(cluster) as fleet:
-        made = draft(cluster, selected, *observe(fleet, selected), say, adopt)
+        facts, faults = observe(fleet, selected)
+        made = draft(cluster, selected, facts, faults, say, adopt, told=told(fleet, facts))
     if json:
         print_json(plan_json(made))
     else:
@@ -88,12 +89,12 @@ def deploy(
 
 def run_deploy(
     cluster: Cluster, selected: tuple[Host, ...], *, yes: bool, adopt: bool = False, what: str,
-    needed: tuple[Host, ...] | None = None,
+    needed: tuple[Host, ...] | None = None, wait: bool = True,
 ) -> None:  # fmt: skip
     """The deploy as other commands use it, too (add-worker, demo). With `needed`, only these must be reachable: of the
-    other selected hosts, those that are."""
+    other selected hosts, those that are. `wait`: for services that changed to be as wanted."""
     from ..edge.fleet import Fleet
-    from ..edge.flow import draft, observe, refuse_if_busy
+    from ..edge.flow import draft, observe, refuse_if_busy, told
     from .screen import Progress, show_plan
 
     progress = Progress()
@@ -101,7 +102,8 @@ def run_deploy(
         facts, faults = observe(fleet, selected if needed is None else needed)
         selected = tuple(h for h in selected if h.name in facts)
         refuse_if_busy(facts)
-        made = draft(cluster, selected, facts, faults, say, adopt)
+        known = told(fleet, facts)
+        made = draft(cluster, selected, facts, faults, say, adopt, told=known)
         for fault in faults:
             say(f"warning: {fault.message} (left alone)")
         changing = [n for n, p in made.plans.items() if not p.empty]
@@ -110,15 +112,18 @@ def run_deploy(
             return
         # Consul's client is not for a run with nothing to do
         from ..edge.rollout import refuse_foreign_primary, roll_out
+        from .service import wait_for_services
 
         refuse_foreign_primary(fleet, made)
         show_plan(made, diffs=not yes)
-        confirm(f"Change {', '.join(changing) or 'the ACLs'} of cluster {cluster.name}?", yes)
+        confirm(f"Change {', '.join(changing) or 'the services and ACLs'} of cluster {cluster.name}?", yes)
         for step in made.steps:
             if len(made.steps) > 1:
                 say(f"security level {step} of {made.steps[-1]}")
                 facts, faults = observe(fleet, selected)
-            roll_out(fleet, draft(cluster, selected, facts, faults, say, adopt, step), what, progress)
+            roll_out(fleet, draft(cluster, selected, facts, faults, say, adopt, step, known), what, progress)
+        if made.service_changes and wait:
+            wait_for_services(fleet)
     say(f"deployed: {len(changing)} of {len(selected)} hosts changed, verified ({progress.seconds:.1f} s)")
 
 

@@ -7,18 +7,20 @@ from typing import Any
 from invoke.collection import Collection
 from invoke.tasks import Task
 
-from . import bench, deploy, health, hosts, lab, quality, reach, secrets
+from . import bench, deploy, health, hosts, lab, primary, quality, reach, secrets, service
 
 
 def namespace() -> Collection:
     root = Collection()
     tasks: tuple[Task[Any], ...] = (
         deploy.detect, deploy.plan, deploy.deploy, deploy.rollback, deploy.unlock,
-        hosts.add_worker, hosts.trust, health.status, health.verify, reach.ui, reach.consul, quality.demo, quality.test,
+        hosts.add_worker, hosts.trust, health.status, health.verify,
+        primary.promote, primary.events, reach.ui, reach.consul, quality.demo, quality.test,
     )  # fmt: skip
     for task in tasks:
         root.add_task(task)
     root.add_collection(Collection.from_module(lab), name="lab")
     root.add_collection(Collection.from_module(bench), name="bench")
     root.add_collection(Collection.from_module(secrets), name="secrets")
+    root.add_collection(Collection.from_module(service), name="service")
     return root

@@ -26,6 +26,12 @@ def plan_lines(draft: Draft, diffs: bool) -> Iterator[str]:
         yield f"cluster {draft.cluster.name}"
         yield "  ~ Consul's ACL policies and tokens"
         yield ""
+    if draft.engines:
+        yield f"container engine\n  + package docker.io on {', '.join(draft.engines)}\n"
+    if draft.service_changes:
+        yield "services"
+        yield from (f"  {line}" for line in draft.service_changes)
+        yield ""
     if len(draft.steps) > 1:
         yield f"the security is turned on in {len(draft.steps)} passes over all hosts, so that nobody is cut off on the way"
     if same:
@@ -54,6 +60,8 @@ def plan_json(draft: Draft) -> dict[str, object]:
         "cluster": draft.cluster.name,
         "changes": sum(not plan.empty for plan in draft.plans.values()),
         "acl": draft.acl_stale,
+        "services": list(draft.service_changes),
+        "engines": list(draft.engines),
         "passes": len(draft.steps),
         "hosts": [
             {

@@ -58,10 +58,12 @@ def rules(name: str) -> Mapping[str, Any]:
     if kind == "agent":  # Consul's agent itself: its own node, and the catalogue for DNS and checks
         return {**_SEE, "node": {host: _WRITE}}
     if kind == "orchestrator":  # elects, places, records; may not register services or touch nodes
-        return {**_SEE, **own_session, "key_prefix": {"nexus/": _WRITE}, "agent": {host: _READ}}
+        own_service = {"service": {"nexus-orchestrator": _WRITE}}  # the check that its session is bound to
+        return {**_SEE, **own_session, **own_service, "key_prefix": {"nexus/": _WRITE}, "agent": {host: _READ}}
     if kind == "worker":  # registers what it runs; of the KV store its own placement, and its own report
         return {
             "node_prefix": {"": _READ}, "service_prefix": {"": _WRITE}, "agent": {host: _READ},
+            "service": {"nexus-orchestrator": _READ},
             "key_prefix": {"nexus/": {"policy": "deny"}, f"nexus/placement/{host}/": _READ, f"nexus/report/{host}/": _WRITE},
         }  # fmt: skip
     if kind == "balancer":  # sees what is healthy, and which routes are wanted

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from . import agents_part
+from .agents_part import agents_part as agents
 from .artifacts import Artifact, Program
 from .consul_files import CONSUL, FOLDER, FULL, TLS, consul_part, consul_view
 from .firewall import ALLOWANCES, RULES, UFW_SCRIPT, firewall_part, firewall_view
@@ -20,19 +22,20 @@ IDENTITY = "/etc/nexus/host.json"
 SYSTEMD = "/etc/systemd/system/"
 
 # Every unit and path that any role may have: what the probe looks at, whatever a host's roles were before.
-UNITS = ("nexus-firewall.service", "consul.service", "caddy.service", "nexus-recover.service")
+UNITS = ("nexus-firewall.service", "consul.service", "caddy.service", *agents_part.UNITS, "nexus-recover.service")
 PATHS = (
     CONSUL, CADDY, IDENTITY, "/etc/caddy/Caddyfile", RULES, ALLOWANCES, UFW_SCRIPT,
     *(f"{FOLDER}/{name}" for name in ("consul.hcl", "secret-tokens.hcl", "secret-gossip.hcl")),
     *(f"{TLS}/{name}" for name in ("ca.pem", "cert.pem", "secret-key.pem")),
-    *(SYSTEMD + unit for unit in UNITS),
+    *agents_part.PATHS, *(SYSTEMD + unit for unit in UNITS if unit not in agents_part.UNITS),
 )  # fmt: skip
 
 
 def units_of(host: Host, firewall: bool = True) -> tuple[str, ...]:
     """The units that must be active on a host of these roles."""
     first = ("nexus-firewall.service",) if firewall else ()
-    return (*first, "consul.service", *(("caddy.service",) if host.has("loadbalancer") else ()))
+    caddy = ("caddy.service",) if host.has("loadbalancer") else ()
+    return (*first, "consul.service", *caddy, *(f"nexus-{agents_part.OF_ROLE[role]}.service" for role in host.roles))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +44,15 @@ class Context:
 
     levels:    host -> its security level (core.consul_files); missing: the full one
     ssh_ports: host -> the ports its sshd was seen on; ufw: the hosts where ufw is in charge
+    service_ports: where services listen, on any worker
     """
 
     cluster: Cluster
     cluster_id: str
     addresses: Mapping[str, Address]
     secrets: Secrets
+    agents: agents_part.Program
+    service_ports: tuple[int, ...] = ()
     levels: Mapping[str, int] = field(default_factory=dict)
     ssh_ports: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     ufw: frozenset[str] = frozenset()
@@ -61,6 +67,7 @@ def desired(context: Context, host: Host, binaries: Mapping[Program, Artifact]) 
     parts.append(_consul(context, host, binaries["consul"], level))
     if host.has("loadbalancer"):
         parts.append(_balancer(context, binaries["caddy"]))
+    parts.append(agents(context.cluster, host, context.addresses[host.name], context.secrets, context.agents))
     return Manifest(
         tuple(a for p in parts for a in p.accounts),
         tuple(dict.fromkeys(d for p in parts for d in p.folders)),
@@ -83,7 +90,8 @@ def _base(context: Context, host: Host, level: int) -> Manifest:
 
 def _firewall(context: Context, host: Host) -> Manifest:
     ports = context.ssh_ports.get(host.name) or (host.port or 22,)
-    return firewall_part(firewall_view(context.cluster, host, context.addresses.values(), ports, host.name in context.ufw))
+    ufw, services = host.name in context.ufw, context.service_ports if host.has("worker") else ()
+    return firewall_part(firewall_view(context.cluster, host, context.addresses.values(), ports, ufw, services))
 
 
 def _consul(context: Context, host: Host, artifact: Artifact, level: int) -> Manifest:

@@ -65,7 +65,7 @@ class Facts:
     """One host. Clock times are seconds since the epoch, sizes as named.
 
     ssh_client, ssh_port: whence and to which port the operator's connection came, as the host sees it
-    ufw: whether ufw is in charge of the host's firewall
+    ufw: whether ufw is in charge of the host's firewall; docker: whether there is a container engine
     """
 
     machine: str
@@ -96,6 +96,7 @@ class Facts:
     previous: Manifest | None
     pending: str | None
     lock: LockFact | None
+    docker: bool = False
 
     @property
     def arch(self) -> Arch | None:
@@ -147,7 +148,7 @@ def _facts(lines: list[str], contents: Mapping[str, bytes]) -> Facts:
         store=frozenset(one.get("store", "").split()),
         current=one.get("current"), manifest=_kept("current-manifest ", lines),
         previous=_kept("previous-manifest ", lines, contents) if "previous-manifest" in one else None,
-        pending=one.get("pending"), lock=_lock(lines),
+        pending=one.get("pending"), lock=_lock(lines), docker="docker" in one,
     )  # fmt: skip
 
 

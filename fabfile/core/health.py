@@ -8,21 +8,23 @@ from dataclasses import dataclass, field
 from .desired import units_of
 from .facts import Facts
 from .model import Cluster, Host
+from .serving import Serving
 
 
 @dataclass(frozen=True, slots=True)
 class ConsulWord:
     """What one server says of the cluster; `asked` is its host, None when no server answered.
 
-    members: node name -> alive. voters: node names in the raft quorum. services: name -> (passing, all) instances.
+    members: node name -> alive. voters: node names in the raft quorum.
+    services: others' services, which only registered themselves: name -> (passing, all) instances.
     """
 
     asked: str | None = None
     leader: str | None = None
     voters: tuple[str, ...] = ()
     members: Mapping[str, bool] = field(default_factory=dict)
-    primary: str | None = None
     services: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    serving: Serving = field(default_factory=Serving)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,8 @@ class Health:
         return {
             "cluster": self.cluster.name,
             "healthy": not self.problems,
-            "primary": word.primary,
+            "primary": word.serving.primary,
+            "epoch": word.serving.epoch,
             "raft_leader": word.leader,
             "raft_voters": list(word.voters),
             "hosts": [
@@ -63,7 +66,8 @@ class Health:
                 }
                 for h in self.hosts
             ],
-            "services": [
+            "services": [service.json() for service in word.serving.services],
+            "others": [
                 {"name": name, "passing": passing, "instances": instances}
                 for name, (passing, instances) in sorted(word.services.items())
             ],
@@ -114,6 +118,13 @@ def _problems(health: Health) -> Iterator[str]:
         for unit, state in h.units.items():
             if state not in ("active", "unknown"):
                 yield f"{name}: {unit} is {state}"
+    if word.leader is not None and word.serving.primary is None:
+        yield "no orchestrator is primary"
+    for offered in word.serving.services:
+        due = len(offered.instances) if offered.wanted is None else offered.wanted
+        if offered.passing < due:
+            yield f"service {offered.name}: {offered.passing} of {due} instances pass"
+        yield from (f"service {offered.name} on {i.host}: {i.note}" for i in offered.instances if i.note)
     for service, (passing, instances) in sorted(word.services.items()):
         if passing < instances:
             yield f"service {service}: {passing} of {instances} instances pass"

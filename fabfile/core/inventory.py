@@ -88,6 +88,7 @@ _TOP = {
     Optional("defaults"): s.mapping(DEFAULTS),
     Optional("firewall"): s.flag,
     Optional("admin_from"): _networks,
+    Optional("https"): s.mapping({Optional("email"): s.email, Optional("internal"): s.flag}),
 }
 HOSTS_YML = Schema(s.mapping(_TOP))
 
@@ -208,6 +209,8 @@ def _build(value: Mapping[str, Any], source: Path, state_root: Path, home: Path)
         caddy=binary(value.get("caddy", {})),
         firewall=value.get("firewall", True),
         admin_from=tuple(value.get("admin_from", ())),
+        email=value.get("https", {}).get("email"),
+        internal_ca=value.get("https", {}).get("internal"),
         ssh=SshDefaults(path(known), None if config == "none" else path(config), config != "none"),
     )
 

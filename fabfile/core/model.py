@@ -68,6 +68,7 @@ class Cluster:
     """All of hosts.yml. `hosts` keeps the file's order; `state` is the operator-side folder of this cluster.
 
     admin_from: networks that may reach SSH (empty: any); firewall: whether the hosts' firewall is ours to set
+    email: the ACME account's; internal_ca: every domain's certificate from Caddy's own CA (None: where no other can)
     """
 
     name: str
@@ -81,6 +82,8 @@ class Cluster:
     ssh: SshDefaults = SshDefaults()
     firewall: bool = True
     admin_from: tuple[str, ...] = ()
+    email: str | None = None
+    internal_ca: bool | None = None
 
     def host(self, name: str) -> Host:
         """The host of that name; KeyError when there is none."""

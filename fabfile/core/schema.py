@@ -219,6 +219,9 @@ def domain(value: object) -> str:
     return ".".join(labels)
 
 
+email = matching(r"[A-Za-z0-9._+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", "an e-mail address", 254)
+
+
 def path(value: object) -> str:
     """A path on the operator's machine. Neither shell nor ssh may find anything to expand in it."""
     if not text(value) or len(text(value)) > 1024 or text(value).startswith("-"):

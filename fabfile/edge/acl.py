@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import cycle
 from typing import Any, TypeVar
 
 from ..core import acl
@@ -17,7 +18,9 @@ from .consul import Consul, Refusal
 from .ssh import Remote
 from .vault import Vault
 
-PATIENCE = 45.0  # seconds until the servers' ACL system is ready after a start (measured: 1 to 5)
+# Seconds until the servers' ACL system is ready after a start. Measured: 1 to 5; but an old Consul (before 1.11) that
+# found no leader at first asks again only every half a minute, and calls itself "in legacy mode" until then.
+PATIENCE = 75.0
 T = TypeVar("T")
 Call = tuple[str, str, object]  # method, path, body
 _RESET = re.compile(r"reset index: (\d+)")
@@ -31,7 +34,7 @@ def sync(servers: Sequence[Remote], cluster: Cluster, secrets: Secrets) -> Secre
     secrets = _manage(servers, cluster, secrets)
     for server in servers:
         server.token = secrets.management
-    server = servers[0]
+    server = _ready(servers)
     want = acl.wanted(cluster, secrets)
     listed = [p for p in _ask(server, "GET", "/v1/acl/policies") if p["Name"].startswith("nexus-")]
     policies = _all(server, [("GET", f"/v1/acl/policy/{p['ID']}", None) for p in listed])  # the list has no rules
@@ -72,17 +75,17 @@ def _token(grant: acl.Grant, secrets: Secrets, exists: bool) -> Call:
 
 def _manage(servers: Sequence[Remote], cluster: Cluster, secrets: Secrets) -> Secrets:
     """The secrets with a management token that works now."""
-    if secrets.management and _works(servers[0], secrets.management):
+    if secrets.management and _works(servers, secrets.management):
         return secrets
     made = replace(secrets, management=_bootstrap(servers))
     Vault(cluster.state).save(made)
     return made
 
 
-def _works(server: Remote, token: str) -> bool:
+def _works(servers: Sequence[Remote], token: str) -> bool:
     """False when the cluster does not know the token, as after all its hosts were made anew."""
 
-    def once() -> bool:
+    def once(server: Remote) -> bool:
         try:
             Consul(server, token).ask("GET", "/v1/acl/token/self")
         except Refusal as refusal:
@@ -91,15 +94,15 @@ def _works(server: Remote, token: str) -> bool:
             raise
         return True
 
-    return _patiently(server, once)
+    return _patiently(servers, once)
 
 
 def _bootstrap(servers: Sequence[Remote]) -> str:
     """The first token. Where it was made before and lost (a kill between making and keeping it), root on the leader
     may allow it once more: Consul's own documented way, a file in its data folder."""
-    server = servers[0]
 
-    def once() -> str:
+
+    def once(server: Remote) -> str:
         try:
             return str(Consul(server, None).ask("PUT", "/v1/acl/bootstrap")["SecretID"])
         except Refusal as refusal:
@@ -108,7 +111,17 @@ def _bootstrap(servers: Sequence[Remote]) -> str:
                 return _reset(servers, again[1])
             raise
 
-    return _patiently(server, once)
+    return _patiently(servers, once)
+
+
+def _ready(servers: Sequence[Remote]) -> Remote:
+    """The first server that knows the management token by now."""
+
+    def once(server: Remote) -> Remote:
+        Consul(server).ask("GET", "/v1/acl/token/self")
+        return server
+
+    return _patiently(servers, once)
 
 
 def _reset(servers: Sequence[Remote], index: str) -> str:
@@ -124,12 +137,12 @@ def _reset(servers: Sequence[Remote], index: str) -> str:
             server.run(["rm", "-f", "/var/lib/consul/acl-bootstrap-reset"])
 
 
-def _patiently(server: Remote, once: Callable[[], T]) -> T:
-    """Again while the servers are not ready: no leader yet, or the ACL system still starting."""
+def _patiently(servers: Sequence[Remote], once: Callable[[Remote], T]) -> T:
+    """One server after the other, again while they are not ready: no leader yet, or the ACL system still starting."""
     until = time.monotonic() + PATIENCE
-    while True:
+    for server in cycle(servers):
         try:
-            return once()
+            return once(server)
         except (Refusal, NexusError) as error:
             if time.monotonic() > until:
                 reason = error.body if isinstance(error, Refusal) else str(error)
@@ -138,3 +151,4 @@ def _patiently(server: Remote, once: Callable[[], T]) -> T:
                     "deploy again; on the host: journalctl -u consul",
                 ) from error  # fmt: skip
             time.sleep(0.3)
+    raise AssertionError("there is no server to ask")

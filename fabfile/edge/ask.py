@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from ..core.errors import HostError
 from ..core.health import ConsulWord
+from ..core.serving import PREFIXES, UNIT, Serving, read_serving
 from .consul import Consul, ConsulException
 from .gate import members
-from .rollout import primary_of
 from .ssh import Remote
 
 
@@ -30,10 +31,11 @@ def ask(servers: Iterable[Remote]) -> ConsulWord:
 def _full(remote: Remote, consul: Consul, alive: dict[str, bool]) -> ConsulWord:
     raft = consul.ask("GET", "/v1/operator/raft/configuration")["Servers"]
     leader = next((s["Node"] for s in raft if s["Leader"]), None)
+    health = consul.ask("GET", "/v1/health/state/any?stale")
     services: dict[str, tuple[int, int]] = {}
-    for check in consul.ask("GET", "/v1/health/state/any?stale"):
+    for check in health:
         name = check["ServiceName"]
-        if name:
+        if name and not check["ServiceID"].startswith((UNIT, "nexus-orchestrator")):
             passing, count = services.get(name, (0, 0))
             services[name] = (passing + (check["Status"] == "passing"), count + 1)
     return ConsulWord(
@@ -41,6 +43,24 @@ def _full(remote: Remote, consul: Consul, alive: dict[str, bool]) -> ConsulWord:
         leader,
         tuple(sorted(s["Node"] for s in raft if s["Voter"])),
         alive,
-        primary_of([remote]),
         services,
+        read_serving(entries(consul), health),
     )
+
+
+def entries(consul: Consul) -> list[dict[str, Any]]:
+    """What our agents keep in the KV store, in one read."""
+    trees = [{"KV": {"Verb": "get-tree", "Key": prefix}} for prefix in PREFIXES]
+    return [result["KV"] for result in consul.ask("PUT", "/v1/txn", trees)["Results"] or ()]
+
+
+def serving(servers: Iterable[Remote]) -> Serving:
+    """How the services do, by the first server that answers. HostError when none does."""
+    fault: Exception = HostError("cluster", "no manager answers", "inv status")
+    for remote in servers:
+        consul = Consul(remote)
+        try:
+            return read_serving(entries(consul), consul.ask("GET", "/v1/health/state/any"))
+        except (HostError, ConsulException) as error:
+            fault = error
+    raise fault

@@ -18,10 +18,8 @@ from consul.base import HTTPClient as BaseClient
 from consul.base import Response
 
 from ..core.errors import HostError
+from .channel import PORT, Channel
 from .ssh import Remote
-
-PORT = 8500
-TIMEOUT = 10.0  # seconds a read may take
 
 
 class Refusal(ConsulException):  # type: ignore[misc]
@@ -33,19 +31,6 @@ class Refusal(ConsulException):  # type: ignore[misc]
         self.body = body
 
 
-class _Channel(http.client.HTTPConnection):
-    """An HTTP connection whose socket is a channel of the SSH connection."""
-
-    def __init__(self, remote: Remote) -> None:
-        super().__init__("127.0.0.1", PORT)
-        self._remote = remote
-
-    def connect(self) -> None:
-        channel = self._remote.tunnel(PORT)
-        channel.settimeout(TIMEOUT)
-        self.sock = channel
-
-
 class _Client(BaseClient):  # type: ignore[misc]
     """py-consul's HTTP face over that connection; made anew when Consul restarted in between."""
 
@@ -53,14 +38,14 @@ class _Client(BaseClient):  # type: ignore[misc]
         super().__init__()
         self._remote = remote
         self._token = token
-        self._http: _Channel | None = None
+        self._http: Channel | None = None
 
     def _ask(
         self, method: str, path: str, params: Any, data: str | bytes, headers: Mapping[str, str] | None
     ) -> Response:
         target = urllib.parse.quote(path, safe="/:?&=") + (f"?{urllib.parse.urlencode(params)}" if params else "")
         head = {**(headers or {}), **({"X-Consul-Token": self._token} if self._token else {})}
-        http_ = self._http or _Channel(self._remote)
+        http_ = self._http or Channel(self._remote)
         try:
             http_.request(method, target, body=data or None, headers=head)
             answer = http_.getresponse()
@@ -116,4 +101,4 @@ class Consul(BaseConsul):  # type: ignore[misc]
         return getattr(self.http, method.lower())(decoded, path, **words)
 
 
-__all__ = ["Consul", "ConsulException", "Refusal"]
+__all__ = ["PORT", "Consul", "ConsulException", "Refusal"]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from ..core import acl, guard, posture
 from ..core.artifacts import Artifact, Program
@@ -18,8 +19,9 @@ from ..core.facts import Facts
 from ..core.model import Arch, Binary, Cluster, Host
 from ..core.plan import HostPlan, diff
 from ..core.secrets import Secrets
+from ..core.service_model import Services, differences, warnings
 from ..core.topology import Address, addresses
-from . import artifacts, lock
+from . import agents, artifacts, lock, services
 from .fleet import Fleet
 from .state import State
 from .vault import Vault
@@ -46,19 +48,21 @@ class Draft:
     deployed: Mapping[str, int]
     steps: tuple[int, ...]
     acl_stale: bool
+    services: Services = field(default_factory=Services)
+    service_changes: tuple[str, ...] = ()  # of what the cluster was told to run
+    engines: tuple[str, ...] = ()  # hosts that are to get a container engine first
 
     @property
     def changes(self) -> bool:
-        return self.acl_stale or any(not plan.empty for plan in self.plans.values())
+        others = self.acl_stale or self.service_changes or self.engines
+        return bool(others) or any(not plan.empty for plan in self.plans.values())
 
     def reachable_managers(self) -> list[Host]:
         return [h for h in self.cluster.having("manager") if h.name in self.facts]
 
     def running_managers(self) -> list[Host]:
         """Managers whose Consul runs now."""
-        return [
-            h for h in self.reachable_managers() if (u := self.facts[h.name].units.get("consul.service")) and u.running
-        ]
+        return [h for h in self.reachable_managers() if _runs_consul(self.facts[h.name])]
 
 
 def observe(
@@ -72,6 +76,19 @@ def observe(
     return facts, tuple(faults)
 
 
+def told(fleet: Fleet, facts: Mapping[str, Facts]) -> dict[str, Any] | None:
+    """The services that the running cluster knows of; None when there is nobody to ask."""
+    from .published import published
+
+    managers = [h for h in fleet.cluster.having("manager") if h.name in facts and _runs_consul(facts[h.name])]
+    return published(fleet.of(managers))
+
+
+def _runs_consul(fact: Facts) -> bool:
+    unit = fact.units.get("consul.service")
+    return unit is not None and unit.running
+
+
 def refuse_if_busy(facts: Mapping[str, Facts]) -> None:
     """Busy when a lock stands, unless its holder is known to be dead. Clocks are the hosts' own."""
     for fact in facts.values():
@@ -81,11 +98,11 @@ def refuse_if_busy(facts: Mapping[str, Facts]) -> None:
 
 def draft(
     cluster: Cluster, selected: Collection[Host], facts: Mapping[str, Facts], faults: tuple[HostError, ...],
-    say: Say, adopt: bool = False, step: int | None = None,
+    say: Say, adopt: bool = False, step: int | None = None, told: Mapping[str, Any] | None = None,
 ) -> Draft:  # fmt: skip
     """Decides what each selected host should be and how it differs. Touches no host.
 
-    `step`: the security level of this pass; None shows the last one.
+    `step`: the security level of this pass; None shows the last one. `told`: the services that the cluster knows of.
     """
     state = State(cluster.state)
     vault = Vault(cluster.state)
@@ -101,12 +118,20 @@ def draft(
     guard.check_neighbours(cluster, facts, where, [h.name for h in selected])
     builds = binaries(cluster, selected, facts, state, say)
     secrets = vault.ensure(cluster)
+    offered = services.load(cluster)
+    told_ports = tuple(int(s["port"]) for s in (told or {}).get("services", {}).values() if s.get("port"))
+    if step is None:
+        for warning in warnings(offered, cluster):
+            say(f"warning: {warning}")
+        if offered.source is None and told_ports:
+            say(f"warning: no {services.FILE} beside {cluster.source.name}: the cluster's services stay as they are")
     deployed = {name: identity.security for name, identity in found.items()}
     steps = posture.passes(deployed, [h.name for h in selected])
     if len(steps) > 1 or min(deployed.values(), default=FULL) < FULL:
         guard.require([replace_hint(f) for f in faults])
     context = Context(
-        cluster, own, where, secrets,
+        cluster, own, where, secrets, agents.build(artifacts.cache_dir(os.environ)),
+        service_ports=offered.ports if offered.source else told_ports,
         levels={h.name: posture.level_of(h.name, deployed, step or steps[-1]) for h in selected},
         ssh_ports={name: (fact.ssh_port,) for name, fact in facts.items() if fact.ssh_port},
         ufw=frozenset(name for name, fact in facts.items() if fact.ufw),
@@ -118,7 +143,14 @@ def draft(
         mine = {program: by_arch[arch] for program, by_arch in builds.items()}
         plans[host.name] = diff(host.name, desired(context, host, mine), facts[host.name])
     stale = state.acl() != acl.digest(acl.wanted(cluster, secrets))
-    return Draft(cluster, facts, faults, where, plans, builds, secrets, deployed, steps, stale)
+    return Draft(cluster, facts, faults, where, plans, builds, secrets, deployed, steps, stale, offered,
+                 differences(told, offered), lacking_engine(offered, selected, facts))  # fmt: skip
+
+
+def lacking_engine(offered: Services, selected: Collection[Host], facts: Mapping[str, Facts]) -> tuple[str, ...]:
+    """Hosts where an image may be placed, and which have nothing to run it with."""
+    images = [s for s in offered if s.image is not None]
+    return tuple(h.name for h in selected if not facts[h.name].docker and any(s.fits(h) for s in images))
 
 
 def replace_hint(fault: HostError) -> HostError:

@@ -16,8 +16,9 @@ from . import acl, firewall, gate, lock
 from .consul import Consul, ConsulException
 from .deliver import deliver, upload_size
 from .fanout import each
-from .fleet import Fleet
+from .fleet import SCRIPTS, Fleet
 from .flow import Draft
+from .published import publish
 from .ssh import Remote
 from .state import State
 
@@ -60,6 +61,8 @@ def roll_out(fleet: Fleet, draft: Draft, what: str, screen: Screen) -> None:
     if running and any(not p.empty for n, p in draft.plans.items() if draft.cluster.host(n).has("manager")):
         leader = gate.leader_name(draft.cluster, lambda h: draft.where[h.name].advertise, fleet.of(running))
     with lock.held(_lockers(fleet, draft), what) as me:
+        if draft.engines:
+            _install_engines(fleet, draft, screen)
         up = {h.name for h in running}
         permissions = Permissions(fleet, draft, screen)
         permissions.before()
@@ -70,6 +73,19 @@ def roll_out(fleet: Fleet, draft: Draft, what: str, screen: Screen) -> None:
             up |= {n for n in wave.hosts if draft.cluster.host(n).has("manager")}
             _settle(fleet, draft, wave, up, permissions, screen)
         _verify(fleet, draft)
+        if draft.service_changes:
+            screen.step("services", ", ".join(draft.service_changes))
+            publish(fleet.of(draft.reachable_managers())[0], draft.services)
+
+
+def _install_engines(fleet: Fleet, draft: Draft, screen: Screen) -> None:
+    """Before anything else changes: it may fail, for it needs the hosts' own package sources."""
+    screen.wave("container engine (package docker.io)", draft.engines)
+    remotes = [fleet[name] for name in draft.engines]
+    _, faults = each(remotes, lambda r: r.script(SCRIPTS / "install-docker.sh", "", timeout=900),
+                     lambda r, _: screen.done(r.host.name, "installed"))  # fmt: skip
+    if faults:
+        raise faults[0]
 
 
 def _lockers(fleet: Fleet, draft: Draft) -> list[Remote]:

@@ -201,14 +201,18 @@ def wipe(lab: Lab) -> None:
 _WIPE = """
 exec 2>/dev/null
 systemctl stop nexus-firewall-undo.timer
+systemctl disable --now nexus-worker nexus-orchestrator nexus-balancer
+systemctl stop 'nexus-svc-*'
 systemctl disable --now consul caddy nexus-firewall
 nft delete table inet nexus
 umount /var/lib/nexus
 rm -rf /var/lib/nexus /var/lib/consul /var/lib/caddy /var/log/caddy /etc/consul.d /etc/nexus /etc/caddy /usr/local/lib/nexus
 rm -f /usr/local/bin/consul /usr/local/bin/caddy
+rm -rf /var/lib/nexus-* /run/nexus-* /run/systemd/system/nexus-svc-*
 cd /etc/systemd/system && rm -rf consul.service* caddy.service* nexus-*.service
 systemctl daemon-reload
 systemctl reset-failed
 userdel consul
 userdel caddy
+userdel nexus-orchestrator
 """

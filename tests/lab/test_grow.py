@@ -55,7 +55,7 @@ def test_add_worker_joins_the_spare_and_keeps_every_other_byte(lab: Lab) -> None
     assert again.returncode == 1
     assert "already" in again.stderr
     lab.inventory.write_text(before)
-    lab.on("spare", "systemctl disable --now consul nexus-firewall")
+    lab.on("spare", "systemctl disable --now nexus-worker consul nexus-firewall")
     lab.consul("m1", "force-leave w3")
     lab.consul("m1", "force-leave -prune w3")
 

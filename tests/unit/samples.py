@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fabfile.core.acl import token_names
+from fabfile.core.agents_part import Program as AgentsProgram
 from fabfile.core.artifacts import Artifact, Program
 from fabfile.core.desired import Context, desired
 from fabfile.core.facts import Facts, FileFact, UnitFact
@@ -35,7 +36,8 @@ SECRETS = Secrets(
     {h.name: KeyPair(f"CERT {h.name}\n", f"KEY {h.name}\n") for h in HOSTS},
     {name: Token(f"accessor {name}", f"token-of-{name}") for h in HOSTS for name in token_names(h)},
 )  # fmt: skip
-CONTEXT = Context(CLUSTER, "0123456789abcdef", WHERE, SECRETS)
+AGENTS = AgentsProgram("a9" * 32, Path("/cache/agents.gz"), "0.1.0+sample")
+CONTEXT = Context(CLUSTER, "0123456789abcdef", WHERE, SECRETS, AGENTS)
 VERSIONS = {"1.8.7": (1, 8, 7), "1.17.0": (1, 17, 0), "1.22.7": (1, 22, 7)}
 
 

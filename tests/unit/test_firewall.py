@@ -331,7 +331,7 @@ def test_a_host_has_nobody_elses_secrets(name: str) -> None:
     context = replace(CONTEXT, secrets=replace(SECRETS, management="management-token"))
     whole = b"".join(f.content or b"" for f in wanted(name, context=context).files).decode()
     others = [p.key for n, p in SECRETS.certs.items() if n != name]
-    others += [t.secret for n, t in SECRETS.tokens.items() if n != f"agent/{name}"]
+    others += [t.secret for n, t in SECRETS.tokens.items() if not n.endswith(f"/{name}")]
     assert not [s for s in ("CA KEY", "management-token", *others) if re.search(re.escape(s) + r"(?![\w-])", whole)]
 
 

@@ -13,7 +13,7 @@ from fabfile.core.manifest import Account, File, Folder, Manifest, Unit, text_fi
 from fabfile.core.plan import HostPlan, Verb, Verdict, actions, describe, diff, summary
 
 from .roots import sha
-from .samples import VERSIONS, active, bare_facts, facts_of, wanted
+from .samples import AGENTS, CONTEXT, VERSIONS, active, bare_facts, facts_of, wanted
 
 NAMES = st.text("abcdefgh", min_size=1, max_size=3)
 PATHS = st.lists(NAMES, min_size=1, max_size=3).map(lambda parts: "/" + "/".join(parts))
@@ -222,12 +222,15 @@ def test_the_action_list_of_a_first_deploy() -> None:
         ["put", "/etc/consul.d/secret-gossip.hcl"],
         ["put", "/etc/systemd/system/consul.service"], ["put", "/usr/local/bin/caddy"],
         ["put", "/etc/caddy/Caddyfile"], ["put", "/etc/systemd/system/caddy.service"],
+        ["put", "/usr/local/lib/nexus/nexus-agents.pyz"], ["put", "/etc/nexus/balancer.json"],
+        ["put", "/etc/nexus/secret-balancer-token"], ["put", "/etc/systemd/system/nexus-balancer.service"],
         ["check", "unit", "/etc/systemd/system/nexus-recover.service"],
         ["check", "nft", "/etc/nexus/firewall.nft"], ["check", "unit", "/etc/systemd/system/nexus-firewall.service"],
         ["check", "consul", "/etc/consul.d"], ["check", "unit", "/etc/systemd/system/consul.service"],
         ["check", "caddy", "/etc/caddy/Caddyfile"], ["check", "unit", "/etc/systemd/system/caddy.service"],
+        ["check", "unit", "/etc/systemd/system/nexus-balancer.service"],
         ["unit", "nexus-firewall.service", "start"], ["unit", "consul.service", "start"],
-        ["unit", "caddy.service", "start"], ["end"],
+        ["unit", "caddy.service", "start"], ["unit", "nexus-balancer.service", "start"], ["end"],
     ]  # fmt: skip
 
 
@@ -242,13 +245,26 @@ def test_the_action_list_of_an_upgrade() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("name", "units"), [
+    ("w1", ["worker"]), ("all1", ["orchestrator", "worker", "balancer"])])  # fmt: skip
+def test_a_new_program_restarts_the_agents_alone(name: str, units: list[str]) -> None:
+    """Changed sources of the agents are one file and a restart of each agent: Consul, Caddy and the firewall stay."""
+    context = replace(CONTEXT, agents=replace(AGENTS, sha256="b0" * 32))
+    assert rows(diff(name, wanted(name, context=context), facts_of(wanted(name))))[3:] == [
+        ["put", "/usr/local/lib/nexus/nexus-agents.pyz"],
+        *(["unit", f"nexus-{agent}.service", "restart"] for agent in units), ["end"],
+    ]  # fmt: skip
+
+
 def test_a_role_that_goes_takes_its_files_and_unit_with_it() -> None:
-    """A host that is no load balancer any more drops Caddy's files and stops its unit."""
+    """A host that is no load balancer any more drops Caddy's files and its agent's, and stops both units."""
     plan = diff("h", wanted("mw1"), facts_of(wanted("all1")))
     said = rows(plan)
     assert [r[1] for r in said if r[0] == "drop"] == [
-        "/usr/local/bin/caddy", "/etc/caddy/Caddyfile", "/etc/systemd/system/caddy.service"]  # fmt: skip
-    assert ["unit", "caddy.service", "stop"] in said
+        "/usr/local/bin/caddy", "/etc/caddy/Caddyfile", "/etc/systemd/system/caddy.service",
+        "/etc/nexus/balancer.json", "/etc/nexus/secret-balancer-token",
+        "/etc/systemd/system/nexus-balancer.service"]  # fmt: skip
+    assert [r[1] for r in said if r[::2] == ["unit", "stop"]] == ["caddy.service", "nexus-balancer.service"]
 
 
 @given(st.text())
@@ -273,5 +289,6 @@ def test_a_plan_names_its_base(before: Manifest, after: Manifest) -> None:
 
 def test_the_summary_is_one_phrase() -> None:
     """Files are counted, units named with their verb."""
-    assert summary(diff("w1", wanted("w1"), bare_facts())) == "12 files, start nexus-firewall, start consul"
+    assert summary(diff("w1", wanted("w1"), bare_facts())) == (
+        "16 files, start nexus-firewall, start consul, start nexus-worker")  # fmt: skip
     assert summary(change(text_file("/a", "a"), None)) == "1 file"

@@ -1,0 +1,158 @@
+"""service.*: what runs on the cluster. The wish is services.yml; these commands bring it about and look at it."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from ..core.errors import HostError, InputError
+from ..core.model import Cluster
+from ..core.serving import Serving
+from .base import command, complain, confirm, inventory, print_json, say
+
+PATIENCE = 120.0  # seconds for services to become what is wanted
+
+
+@command(name="list")
+def list_(c: Context, inventory_: str = "", json: bool = False, debug: bool = False) -> None:
+    """Show the services: wanted, passing, where. Exit code 1 when one lacks an instance."""
+    from ..edge.ask import serving
+    from ..edge.fleet import Fleet
+    from ..edge.serve import managers
+    from .health import service_table
+
+    with Fleet(inventory(inventory_)) as fleet:
+        found = serving(managers(fleet))
+    if json:
+        print_json([s.json() for s in found.services])
+    else:
+        service_table(found)
+        for service in found.services:
+            for instance in service.instances:
+                if instance.note:
+                    say(f"{service.name} on {instance.host}: {instance.note}")
+    if not all(s.settled for s in found.services):
+        raise Exit(code=1)
+
+
+@command(positional=["name"], help={"name": "which service to wait for (default: all)"})
+def deploy(c: Context, name: str = "", inventory_: str = "", yes: bool = False, debug: bool = False) -> None:
+    """Bring the cluster to what services.yml says, and wait until it is so."""
+    cluster = inventory(inventory_)
+    _known(cluster, name)
+    _bring_about(cluster, {name} if name else None, yes, f"service.deploy {name}".strip())
+
+
+@command(positional=["name", "count"], help={"name": "the service", "count": "how many instances, at most one a host"})
+def scale(c: Context, name: str, count: str, inventory_: str = "", yes: bool = False, debug: bool = False) -> None:
+    """Set a service's replicas in services.yml, bring it about, and wait until it is so."""
+    if not count.isdecimal():
+        raise InputError([f"{count}: is not a number of instances"], f"inv service.scale {name} 3")
+    _scale(inventory(inventory_), name, int(count), yes)
+
+
+@command(positional=["name"], help={"name": "the service"})
+def stop(c: Context, name: str, inventory_: str = "", yes: bool = False, debug: bool = False) -> None:
+    """Stop a service everywhere: `replicas: 0` in services.yml. `service.scale` brings it back."""
+    cluster = inventory(inventory_)
+    _known(cluster, name)
+    confirm(f"Stop {name} on all hosts of {cluster.name}?", yes)
+    _scale(cluster, name, 0, yes)
+
+
+def _scale(cluster: Cluster, name: str, count: int, yes: bool) -> None:
+    from ..edge.services import FILE, restore, set_replicas
+
+    file = cluster.source.parent / FILE
+    old = set_replicas(file, name, count)
+    reached = False
+    try:
+        _bring_about(cluster, {name}, yes, f"service.scale {name} {count}")
+        reached = True
+    except Exit:
+        reached = True  # it is wanted, and on its way
+        raise
+    finally:
+        if not reached:
+            restore(file, old)
+            say(f"{file.name} is as it was")
+
+
+def _known(cluster: Cluster, name: str) -> None:
+    from ..core.schema import nearest
+    from ..edge.services import FILE, load
+
+    names = [s.name for s in load(cluster)]
+    if name and name not in names:
+        near = nearest(name, names)
+        raise InputError([f"{name} is not in {FILE}" + (f"; {near}" if near else "")], "inv service.list")
+
+
+def _bring_about(cluster: Cluster, names: set[str] | None, yes: bool, what: str) -> None:
+    from ..edge.fleet import Fleet
+    from .deploy import run_deploy
+
+    run_deploy(cluster, cluster.hosts, yes=yes, what=what, wait=False)
+    with Fleet(cluster) as fleet:
+        wait_for_services(fleet, names)
+
+
+def wait_for_services(fleet: object, names: set[str] | None = None) -> None:
+    """Until they are what services.yml says; exit code 1 with the next step when they are not in time."""
+    from ..core.service_model import wanted
+    from ..edge.fleet import Fleet
+    from ..edge.serve import settle
+    from ..edge.services import load
+
+    assert isinstance(fleet, Fleet)  # noqa: S101  for the type checker; the import is lazy
+    due = wanted(load(fleet.cluster))["services"].keys()
+
+    def fresh(now: Serving) -> bool:
+        return set(due) <= {s.name for s in now.services}
+
+    if settle(fleet, names, PATIENCE, lambda text: say(f"services: {text}"), fresh):
+        say("services: as wanted")
+        return
+    say("error: not all services are as wanted")
+    say("hint: inv service.list; inv events; inv service.logs NAME")
+    raise Exit(code=1)
+
+
+@command(positional=["name"], help={"name": "the service"})
+def restart(c: Context, name: str, inventory_: str = "", yes: bool = False, debug: bool = False) -> None:
+    """Restart a service's instances one at a time, each out of the balancer first; the next only when it passes."""
+    from ..edge.fleet import Fleet
+    from ..edge.serve import restart as one
+    from ..edge.serve import state_of
+
+    cluster = inventory(inventory_)
+    with Fleet(cluster) as fleet:
+        hosts = [i.host for i in state_of(fleet, name).instances]
+        confirm(f"Restart {name} on {', '.join(hosts) or 'no host'}, one at a time?", yes)
+        for host in hosts:
+            one(fleet, name, host, 60.0)
+            say(f"{name} on {host}: restarted, passing")
+    say(f"{name}: {len(hosts)} of {len(hosts)} restarted")
+
+
+@command(
+    positional=["name"],
+    help={"name": "the service", "follow": "go on with new lines until Ctrl-C", "lines": "how many lines (default: 100)"},
+)
+def logs(c: Context, name: str, follow: bool = False, lines: int = 100, inventory_: str = "", debug: bool = False) -> None:
+    """Show a service's own output from all hosts, by time; each line behind its host."""
+    from ..edge import serve
+    from ..edge.fleet import Fleet
+
+    cluster = inventory(inventory_)
+    with Fleet(cluster, cluster.having("worker")) as fleet:
+        width = max(len(h.name) for h in cluster.having("worker"))
+        found, faults = serve.logs(fleet, name, lines)
+        for host, line in found:
+            print(f"{host:<{width}}  {line}")
+        for fault in faults:
+            complain(fault)
+        if not found and not follow:
+            raise HostError(name, "no host has a line of it", "inv service.list names what runs")
+        if follow:
+            serve.follow(fleet, name, lambda host, line: print(f"{host:<{width}}  {line}", flush=True))

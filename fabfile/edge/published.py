@@ -1,0 +1,48 @@
+"""The services that the cluster was told to run: read for the plan, written by the deploy.
+
+Read with nothing but an HTTP connection over SSH: py-consul's import would cost a run with nothing to do a third more.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..core.errors import HostError
+from ..core.service_model import Services, routes, wanted
+from .channel import Channel
+from .ssh import Remote
+
+WANTED = "nexus/wanted/services"
+ROUTES = "nexus/services/routes"
+
+
+def published(servers: Iterable[Remote]) -> dict[str, Any] | None:
+    """WANTED as the first server that answers has it, {} where nothing was ever published; None: nobody answers."""
+    for remote in servers:
+        channel = Channel(remote)
+        try:
+            channel.request("GET", f"/v1/kv/{WANTED}?raw", headers={"X-Consul-Token": remote.token} if remote.token else {})
+            answer = channel.getresponse()
+            body = answer.read()
+            if answer.status == 404:
+                return {}
+            if answer.status == 200:
+                return dict(json.loads(body))
+        except (OSError, HostError, ValueError, http.client.HTTPException):
+            continue
+        finally:
+            channel.close()
+    return None
+
+
+def publish(remote: Remote, services: Services) -> None:
+    """Both values in one transaction. Refusal or HostError when it did not take."""
+    from .consul import Consul
+
+    values: dict[str, Mapping[str, Any]] = {WANTED: wanted(services), ROUTES: routes(services)}
+    encoded = {key: base64.b64encode(json.dumps(value, sort_keys=True).encode()).decode() for key, value in values.items()}
+    Consul(remote).ask("PUT", "/v1/txn", [{"KV": {"Verb": "set", "Key": k, "Value": v}} for k, v in encoded.items()])

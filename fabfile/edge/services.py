@@ -1,0 +1,130 @@
+"""services.yml on disk: read it, change one service's number of replicas without touching another byte."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fabfile.core import schema, services
+from fabfile.core.errors import InputError
+from fabfile.core.model import Cluster
+from fabfile.core.service_model import Replicas, Service, Services
+from fabfile.core.service_values import MOST_REPLICAS
+from fabfile.core.yamltree import MAX_BYTES, decode, shown
+from fabfile.edge.inventory import restore as write
+
+FILE = "services.yml"
+_ALIAS = re.compile(r"\s*:\s*\*[^\s,{}\[\]]+")
+_LINE_END = re.compile(r"\r\n|\r|\n|\Z")
+
+
+def load(cluster: Cluster, path: Path | None = None) -> Services:
+    """The services of `path`, or of services.yml beside hosts.yml; none (and no source) where that is absent.
+
+    InputError when a file cannot be read, a named one is absent, or with all its faults.
+    """
+    source = path or cluster.source.parent / FILE
+    if path is None and not os.path.lexists(source):
+        return Services()
+    return services.parse(_read(source), source)
+
+
+def set_replicas(path: Path, name: str, count: int) -> str:
+    """Makes `count` the service's replicas in the file, and returns the text as it was, for `restore`.
+
+    InputError, with nothing written, when the file has faults before or would have any after, has no such service,
+    or cannot be changed in this one place.
+    """
+    old = _read(path)
+    before = services.parse(old, path)
+    at = f"{path.name}: services.{shown(name)}"
+    if not 0 <= count <= MOST_REPLICAS:
+        raise InputError([f"{at}.replicas: {count} is not a number of instances (0-{MOST_REPLICAS})"])
+    if name not in {service.name for service in before}:
+        near = schema.nearest(name, [service.name for service in before])
+        raise InputError([f"{at}: there is no such service" + (f"; {near}" if near else "")], "inv service.list")
+    if before.service(name).replicas == (goal := Replicas(min=count, max=count)):
+        return old
+    new = _splice(old, name, count, at)
+    if _entries(new, path) != tuple(replace(s, replicas=goal) if s.name == name else s for s in before):
+        raise InputError([f"{at}.replicas: cannot be changed without changing other lines"], "change it by hand")
+    write(path, new)
+    return old
+
+
+def restore(path: Path, text: str) -> None:
+    """Puts back what `set_replicas` returned."""
+    write(path, text)
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return decode(file.read(MAX_BYTES + 1), path.name)
+    except (OSError, ValueError) as e:  # ValueError: a NUL in the path
+        why = (getattr(e, "strerror", None) or str(e)).lower()
+        raise InputError([f"{shown(str(path))}: cannot be read: {why}"], "is it there, and yours to read?") from None
+
+
+def _entries(text: str, path: Path) -> tuple[Service, ...]:
+    """The services of the text; none when it has faults."""
+    try:
+        return services.parse(text, path).entries
+    except InputError:
+        return ()
+
+
+def _splice(text: str, name: str, count: int, at: str) -> str:
+    """The text with the number in its place: over the old one, or as the last key of the service."""
+    body = text.removeprefix("\ufeff")
+    root: Any = yaml.compose(body, Loader=yaml.SafeLoader)
+    every = next(value for key, value in root.value if key.value == "services")
+    own = next(value for key, value in every.value if key.value == name)
+    if isinstance(own, yaml.SequenceNode):
+        hint = f"write it as a mapping: {name}: {{command: [...], replicas: {count}}}"
+        raise InputError([f"{at}: is a list, which has no place for replicas"], hint)
+    given = next((value for key, value in own.value if key.value == "replicas"), None)
+    if isinstance(given, yaml.MappingNode):
+        raise InputError([f"{at}.replicas: follows the CPU"], "change min and max in the file, or write a number there")
+    if given is None:
+        new = _insert(body, own, count)
+    else:
+        start, end = _span(body, given)
+        new = body[:start] + str(count) + body[end:]
+    return text[: len(text) - len(body)] + new
+
+
+def _span(body: str, node: Any) -> tuple[int, int]:
+    """Where the number (or `all`) itself stands: an anchor or a tag before it is kept."""
+    end = node.end_mark.index
+    return (body.rindex(node.style, 0, end - 1) if node.style else end - len(node.value)), end
+
+
+def _insert(body: str, own: Any, count: int) -> str:
+    first, (key, value) = own.value[0][0], own.value[-1]
+    end = _end(body, key, value)
+    if own.flow_style:
+        quote = '"' if key.style == '"' else ""  # JSON stays JSON
+        return f"{body[:end]}, {quote}replicas{quote}: {count}{body[end:]}"
+    found = _LINE_END.search(body, end)
+    newline = "\r\n" if "\r\n" in body else "\n"
+    end, before = (found.end(), "" if found[0] else newline) if found else (len(body), newline)
+    return f"{body[:end]}{before}{' ' * first.start_mark.column}replicas: {count}{newline}{body[end:]}"
+
+
+def _end(body: str, key: Any, node: Any) -> int:
+    """Where the value's text ends (index); a block's own mark lies beyond the comments after it."""
+    if node.start_mark.index < key.end_mark.index:  # an alias: the node stands where its anchor is
+        alias = _ALIAS.match(body, key.end_mark.index)
+        return alias.end() if alias else int(key.end_mark.index)
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        tail = node.value[-1]
+        return _end(body, *tail) if isinstance(tail, tuple) else _end(body, key, tail)
+    mark = node.end_mark
+    # a block scalar ends where the next line begins
+    return int(mark.index - 1 if mark.column == 0 and mark.line > node.start_mark.line else mark.index)

@@ -1,0 +1,48 @@
+"""`nexus-agents.pyz AGENT [SETTINGS]`: what runs on hosts. AGENT: worker, orchestrator, release or balancer."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+FIRST = (3, 10)
+USAGE = "usage: nexus-agents.pyz worker|orchestrator|release|balancer SETTINGS.json, or --version"
+
+
+def version() -> str:
+    """Toolkit version and digest of the sources, as the operator's side wrote them when it built this file."""
+    import pkgutil
+
+    return (pkgutil.get_data(__package__, "VERSION") or b"unbuilt").decode().strip()
+
+
+def main(argv: list[str]) -> int:
+    if sys.version_info < FIRST:
+        print(f"Python {'.'.join(map(str, sys.version_info[:3]))} is too old: 3.10 or newer is needed", file=sys.stderr)
+        return 1
+    if argv == ["--version"]:
+        print(f"nexus-agents {version()}")
+        return 0
+    if len(argv) != 2 or argv[0] not in ("worker", "orchestrator", "release", "balancer"):
+        print(USAGE, file=sys.stderr)
+        return 2
+    from .notify import token
+
+    with open(argv[1], encoding="utf-8") as file:
+        settings = json.load(file)
+    secret = token(settings["token"])
+    if argv[0] == "worker":
+        from . import worker
+
+        return worker.main(settings, secret)
+    if argv[0] == "balancer":
+        from . import balancer
+
+        return balancer.main(settings, secret)
+    from . import orchestrator
+
+    return (orchestrator.release if argv[0] == "release" else orchestrator.main)(settings, secret)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

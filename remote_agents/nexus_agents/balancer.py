@@ -1,0 +1,155 @@
+"""The agent `nexus-balancer`: Caddy's upstreams follow Consul's healthy instances. It runs as Caddy's own user.
+
+Nothing goes from here to Caddy but what a quorum of Consul's servers said (`?consistent`): a server that just started
+may answer a stale question with 200 and an empty list, and upstreams that vanish would take every service down.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from . import wire
+from .api import Consul, ConsulError
+from .caddy_admin import Caddy
+from .clock import now
+from .instances import seen
+from .notify import notify, say
+from .publisher import Input, Publisher
+from .watch import Watch
+
+POLL = 1.0  # seconds: how soon a Caddy that lost its configuration is noticed
+GATHER = 0.1  # seconds, for changes that come in a burst
+REFRESH = 30.0  # seconds, in case a change was missed
+
+
+class Nothing(Exception):
+    """Consul answered, but holds no routes."""
+
+
+def fetch(consul: Consul) -> Input:
+    """Routes and instances, all from the leader and confirmed by a quorum. ConsulError, Nothing."""
+    _, value = consul.read(wire.ROUTES, consistent=True)
+    routes = value.get("routes") if isinstance(value, dict) else None
+    if not isinstance(routes, list):
+        raise Nothing("it holds no routes that could be read")
+    found = {}
+    for service in Input.services(routes):
+        notify("WATCHDOG=1")
+        _, entries = consul.get(f"/v1/health/service/{service}?consistent")
+        try:
+            found[service] = seen(entries)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ConsulError(f"/v1/health/service/{service}: an answer of another form ({error!r})") from error
+    return Input(routes, found)
+
+
+class Memory:
+    """The last good input, on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "last.json"
+        self._text = ""
+
+    def recall(self) -> Input | None:
+        try:
+            return Input.read(json.loads(self._file.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            say(f"{self._file} is damaged and not used: {error!r}")
+            return None
+
+    def keep(self, good: Input) -> None:
+        text = json.dumps(good.written(), sort_keys=True)
+        if text == self._text:
+            return
+        try:
+            _write(self._file, text)
+            self._text = text
+        except OSError as error:
+            say(f"The last good input could not be kept in {self._file}: {error}")
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all, for us alone (0600)."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+class Balancer:
+    """One turn looks at what changed, and brings Caddy in step; it never raises and never waits for long."""
+
+    def __init__(self, consul: Consul, publisher: Publisher, memory: Memory) -> None:
+        self._consul, self._publisher, self._memory = consul, publisher, memory
+        self._input: Input | None = None
+        self._due = 0.0  # when Consul is to be asked
+        self._trouble: str | None = None
+
+    def restore(self) -> None:
+        """Caddy gets the last good input before Consul has answered."""
+        if (last := self._memory.recall()) is not None:
+            say("From disk: the last good routes and instances")
+            self._input = last
+            self._publisher.publish(last, now())
+
+    def turn(self, changed: bool) -> None:
+        at = now()
+        if changed or at >= self._due:
+            self._look(at)
+        if self._input is not None and (good := self._publisher.publish(self._input, at)) is not None:
+            self._memory.keep(good)
+
+    def _look(self, at: float) -> None:
+        try:
+            self._input = fetch(self._consul)
+        except (ConsulError, Nothing) as error:
+            self._due = at  # again in the next turn
+            what = str(error) if isinstance(error, Nothing) else f"it does not answer as it should: {error}"
+            if type(error).__name__ != self._trouble:
+                say(f"Consul: {what}; Caddy keeps what it has")
+            self._trouble = type(error).__name__
+            return
+        self._due = at + REFRESH
+        if self._trouble:
+            say("Consul answers again")
+        self._trouble = None
+
+
+def main(settings: Mapping[str, Any], token: str | None) -> int:
+    """settings: those of `caddy.config`, {"state": folder, "admin": socket}; perhaps {"caddy": file, "consul": address}."""
+    consul = Consul(token, settings.get("consul", "127.0.0.1:8500"))
+    caddy = Caddy(settings["admin"], **({"binary": settings["caddy"]} if "caddy" in settings else {}))
+    publisher = Publisher(caddy, {**settings, "listen": f"unix/{settings['admin']}"})
+    balancer = Balancer(consul, publisher, Memory(Path(settings["state"])))
+    balancer.restore()
+    changed = threading.Event()
+    for path in ("/v1/health/state/any", f"/v1/kv/{wire.ROUTES}"):
+        Watch(consul, path, lambda _: changed.set()).start()
+    notify("READY=1")
+    rest = threading.Event()
+    while True:
+        woken = changed.wait(POLL)
+        if woken:
+            rest.wait(GATHER)
+        changed.clear()
+        notify("WATCHDOG=1")
+        balancer.turn(woken)

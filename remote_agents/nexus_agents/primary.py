@@ -1,0 +1,105 @@
+"""The single primary: takes the lock, acts only in fenced transactions, hands over.
+
+Every act is one transaction that checks that our session still holds the lock, and bears our epoch, a number that
+only grows. What it changes and the event that tells of it are written together, so the history has every act.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from . import wire
+from .api import Consul, ConsulError, encoded, putting
+from .lease import ACT, Session
+
+KEPT_EVENTS = 500
+BATCH = 60  # operations; a transaction takes 64
+
+
+class NotPrimary(Exception):
+    """We may not act: the lease is over, or Consul says that the lock is not ours."""
+
+
+class Primary:
+    """The lock as one orchestrator sees it. Not for use by two threads at once."""
+
+    def __init__(self, consul: Consul, session: Session, host: str, memory: Path) -> None:
+        self._consul, self._session, self._host, self._memory = consul, session, host, memory
+        self._held: str | None = None  # the session that holds the lock for us
+        self._events = 0
+        self.epoch = 0
+
+    @property
+    def mine(self) -> bool:
+        return self._held is not None and self._held == self._session.id and self._session.left() > 0
+
+    def take(self) -> None:
+        """Lock, epoch and event in one transaction. ConsulError: not free yet (lock-delay), or another was first."""
+        session = self._session.id
+        if session is None or self._session.left() <= 0:
+            raise NotPrimary("no session yet")
+        index, known = self._consul.read(wire.EPOCH)
+        epoch = max(int(known or 0), self._remembered()) + 1  # ours may be ahead of a snapshot that was restored
+        self._remember(epoch)
+        self._events = 0
+        value = {"host": self._host, "epoch": epoch, "session": session, "since": round(time.time(), 3)}
+        event = self._event(epoch, session, {"kind": "elected", "text": f"{self._host} is primary, epoch {epoch}"})
+        self._consul.transact([
+            {"Verb": "lock", "Key": wire.PRIMARY, "Value": encoded(value), "Session": session},
+            {"Verb": "cas", "Key": wire.EPOCH, "Value": encoded(epoch), "Index": index},
+            event,
+        ], ACT)  # fmt: skip
+        self._held, self.epoch = session, epoch
+
+    def act(self, operations: Iterable[Mapping[str, Any]], events: Iterable[Mapping[str, Any]]) -> None:
+        """Writes all or nothing, if we are still primary. NotPrimary; ConsulError: nobody knows whether it took."""
+        if not self.mine:
+            raise NotPrimary("the lease ended by our own clock")
+        assert self._held is not None  # noqa: S101  as `mine` has found
+        told = [self._event(self.epoch, self._held, e) for e in events]
+        fence = {"Verb": "check-session", "Key": wire.PRIMARY, "Session": self._held}
+        try:
+            self._consul.transact([fence, *operations, *told], ACT)
+        except ConsulError as error:
+            if error.code == 409:
+                self._held = None
+                raise NotPrimary("Consul refused the write: the lock is no longer ours") from error
+            raise
+
+    def resign(self, why: str, keep_out: Callable[[], None] = lambda: None) -> None:
+        """Tells and frees the lock at once; no lock-delay follows a release. `keep_out` runs in between."""
+        if self.mine:
+            self.act([], [{"kind": "resigned", "text": f"{self._host} gives up being primary: {why}"}])
+            keep_out()
+            self._consul.put(f"/v1/kv/{wire.PRIMARY}?release={self._held}", timeout=ACT)
+        self._held = None
+
+    def forget(self) -> None:
+        self._held = None
+
+    def prune_events(self) -> None:
+        """The newest stay."""
+        _, keys = self._consul.get(f"/v1/kv/{wire.EVENTS}?keys")
+        old = sorted(keys or ())[:-KEPT_EVENTS]
+        if old:
+            self.act([{"Verb": "delete", "Key": key} for key in old[:BATCH]], [])
+
+    def _event(self, epoch: int, session: str, words: Mapping[str, Any]) -> dict[str, Any]:
+        """Keys sort by epoch and number: nobody else writes in our epoch."""
+        self._events += 1
+        common = {"at": round(time.time(), 3), "epoch": epoch, "host": self._host, "session": session}
+        return putting(f"{wire.EVENTS}{epoch:08d}-{self._events:08d}", {**common, **words})
+
+    def _remembered(self) -> int:
+        try:
+            return int(self._memory.read_text())
+        except (OSError, ValueError):
+            return 0
+
+    def _remember(self, epoch: int) -> None:
+        fresh = self._memory.with_suffix(".new")
+        fresh.write_text(f"{epoch}\n")
+        fresh.replace(self._memory)

@@ -1,0 +1,128 @@
+"""What a worker does next: pure. From its orders, systemd's units and Consul's checks to steps, one service at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+CRASHES = 5  # ends in a row, never having passed, that make a crash loop
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0  # seconds: the back-off doubles between these
+BIRTH = 60.0  # seconds that an instance may take until it passes for the first time
+DRAIN = 1.5  # seconds between leaving Consul and being stopped: the balancer's upstreams follow within one
+Verb = Literal["start", "stop", "kill", "pause"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """systemd's word. `revision` None: there is no unit file of ours."""
+
+    revision: str | None
+    active: str  # active | activating | deactivating | inactive | failed
+    restarts: int = 0
+    pid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What we remember of an instance. Times are seconds of our own clock; None: not so now."""
+
+    started_at: float = 0.0
+    passed: bool = False  # since it was started last
+    restarts: int = 0  # of these restarts we know
+    crashes: int = 0
+    pauses: int = 0
+    paused_until: float | None = None
+    critical_since: float | None = None
+    draining_since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """start: write the unit and (re)start it; stop: and remove it; kill: hung, systemd starts it again; pause: back-off."""
+
+    verb: Verb
+    service: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One service's turn. `listed`: whether it is to be registered in Consul now; `state` as in wire.REPORT."""
+
+    memory: Memory
+    step: Step | None
+    listed: bool
+    state: str
+    note: str = ""
+
+
+def judge(name: str, spec: Mapping[str, Any] | None, unit: Unit, passing: bool | None, memory: Memory, at: float) -> Verdict:
+    """`spec` None: not wanted here; `passing` None: Consul does not know it."""
+    memory = _learn(unit, passing, memory, at)
+    if spec is None:
+        return _go(name, unit, memory, at, "stop", "it is not to run here")
+    if unit.revision is not None and unit.revision != spec["revision"] and unit.active == "active":
+        return _go(name, unit, memory, at, "start", "a new version is due")
+    memory = replace(memory, draining_since=None)
+    due = unit.revision == spec["revision"]  # a new version need not wait for the old one's pause
+    if due and memory.paused_until is not None and at < memory.paused_until:
+        note = f"crashed {CRASHES} times without passing; next try in {memory.paused_until - at:.0f} s"
+        return Verdict(memory, None, False, "looping", note)
+    if not due or unit.active in ("inactive", "failed"):
+        if due and memory.paused_until is None and at - memory.started_at < FIRST_PAUSE:
+            return Verdict(memory, None, True, "starting", "it does not start; systemctl status says why")
+        kept = memory if due else Memory(restarts=unit.restarts)
+        fresh = replace(kept, started_at=at, passed=False, paused_until=None, critical_since=None)
+        why = "it is to run here" if unit.revision is None else f"it was {unit.active}"
+        return Verdict(fresh, Step("start", name, why), True, "starting")
+    return _watch(name, spec, memory, passing, at)
+
+
+def _learn(unit: Unit, passing: bool | None, memory: Memory, at: float) -> Memory:
+    """Counts the ends of a process that never passed in between; the first pass forgives all."""
+    ended = unit.restarts - memory.restarts
+    if ended < 0:  # systemd has begun to count anew
+        memory = replace(memory, restarts=unit.restarts)
+    elif ended:
+        # one that is back before its check has missed it was killed, and does not crash
+        fine = memory.passed or passing
+        memory = replace(memory, crashes=0 if fine else memory.crashes + ended, restarts=unit.restarts,
+                         passed=False, started_at=at, critical_since=None)  # fmt: skip
+    elif passing and unit.active == "active":
+        memory = replace(memory, passed=True, crashes=0, pauses=0)
+    if passing or passing is None or unit.active != "active":
+        return replace(memory, critical_since=None)
+    return memory if memory.critical_since is not None else replace(memory, critical_since=at)
+
+
+def _go(name: str, unit: Unit, memory: Memory, at: float, verb: Verb, why: str) -> Verdict:
+    """Out of Consul first, then stopped: no request is on its way to it any more."""
+    if unit.revision is None and unit.active in ("inactive", "failed"):
+        return Verdict(Memory(), None, False, "stopped")
+    since = memory.draining_since if memory.draining_since is not None else at
+    if unit.active == "active" and memory.passed and at - since < DRAIN:
+        return Verdict(replace(memory, draining_since=since), None, False, "stopping", why)
+    fresh = Memory(started_at=at, restarts=unit.restarts)
+    return Verdict(fresh, Step(verb, name, why), verb == "start", "stopping" if verb == "stop" else "starting")
+
+
+def _watch(name: str, spec: Mapping[str, Any], memory: Memory, passing: bool | None, at: float) -> Verdict:
+    if memory.crashes >= CRASHES:
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(memory.pauses, 10))
+        held = replace(memory, crashes=0, pauses=memory.pauses + 1, paused_until=at + pause)
+        why = f"it ended {memory.crashes} times without ever passing; tried again in {pause:.0f} s"
+        return Verdict(held, Step("pause", name, why), False, "looping", why)
+    # a TTL is our own word: when it is late, the instance is not to blame
+    if memory.critical_since is not None and spec["check"]["kind"] != "ttl":
+        ill, patience = at - memory.critical_since, patience_of(spec) if memory.passed else BIRTH
+        if ill >= patience:
+            hurt = replace(memory, critical_since=None, passed=False)
+            return Verdict(hurt, Step("kill", name, f"its check has been critical for {ill:.0f} s"), True, "failed")
+    return Verdict(memory, None, True, "running" if passing else "starting")
+
+
+def patience_of(spec: Mapping[str, Any]) -> float:
+    """Seconds for which a check may stay critical before the instance counts as hung."""
+    check = spec["check"]
+    return max(5.0, 2 * (float(check["interval"]) + float(check["timeout"])))

@@ -1,0 +1,106 @@
+"""systemd and the files of our units: the worker's hands. Nothing here decides."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from .steps import Unit
+from .units import ENV, FOLDER, env_path, env_text, revision_of, unit_text
+from .wire import unit_name
+
+_GLOB = unit_name("*")
+_PROPERTIES = "Id,ActiveState,NRestarts,MainPID,CPUUsageNSec"
+_ABSENT = (1 << 64) - 1  # systemd's way of saying that it does not measure
+
+
+def write(path: str, text: str, mode: int) -> None:
+    """Whole or not at all, and never readable by more than `mode` says."""
+    fresh = f"{path}.new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(fresh)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+
+
+class SystemdError(Exception):
+    """systemd did not answer: nobody knows what runs."""
+
+
+def systemctl(*words: str, timeout: float = 60.0) -> str:
+    """Its output; a failure is told by the state that the unit is in afterwards. SystemdError where that is asked."""
+    try:
+        done = subprocess.run(["systemctl", *words], capture_output=True, text=True, check=False, timeout=timeout)
+    except (subprocess.TimeoutExpired, OSError) as error:
+        if words[0] == "show":
+            raise SystemdError(str(error)) from error
+        return ""
+    if words[0] == "show" and done.returncode != 0:
+        raise SystemdError(done.stderr.strip())
+    return done.stdout
+
+
+def units() -> tuple[dict[str, Unit], dict[str, int]]:
+    """Service -> unit, and service -> CPU time in ns (-1: not measured): those that run, and those with a file of ours."""
+    found: dict[str, Unit] = {}
+    cpu: dict[str, int] = {}
+    for path in Path(FOLDER).glob(_GLOB):
+        found[_service(path.name)] = Unit(revision_of(path.read_text(encoding="utf-8", errors="replace")), "inactive")
+    for block in systemctl("show", "--property", _PROPERTIES, _GLOB).split("\n\n"):
+        said = dict(line.partition("=")[::2] for line in block.splitlines())
+        if "Id" not in said:
+            continue
+        name = _service(said["Id"])
+        known = found.get(name)
+        found[name] = Unit(
+            known.revision if known else None, said["ActiveState"], int(said["NRestarts"]), int(said["MainPID"])
+        )
+        used = int(said.get("CPUUsageNSec") or _ABSENT) if said.get("CPUUsageNSec", "").isdecimal() else _ABSENT
+        cpu[name] = -1 if used == _ABSENT else used
+    return found, cpu
+
+
+def _service(unit: str) -> str:
+    return unit.removeprefix(unit_name("*").partition("*")[0]).removesuffix(".service")
+
+
+def start(spec: dict[str, Any], host: str) -> None:
+    """Writes the unit as this spec wants it and starts it, or restarts it where it runs."""
+    name = spec["name"]
+    os.makedirs(ENV, mode=0o700, exist_ok=True)
+    write(env_path(name), env_text(spec, host), 0o600)
+    write(f"{FOLDER}/{unit_name(name)}", unit_text(spec), 0o644)
+    systemctl("daemon-reload")
+    systemctl("reset-failed", unit_name(name))
+    systemctl("restart", "--no-block", unit_name(name))
+
+
+def stop(service: str, timeout: float) -> None:
+    """Stops it and takes its unit away."""
+    unit = unit_name(service)
+    systemctl("stop", unit, timeout=timeout)
+    for path in (f"{FOLDER}/{unit}", env_path(service)):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    systemctl("daemon-reload")
+    systemctl("reset-failed", unit)
+
+
+def pause(service: str) -> None:
+    systemctl("stop", "--no-block", unit_name(service))
+
+
+def kill(service: str) -> None:
+    """What hangs need not be asked: systemd starts it again at once."""
+    systemctl("kill", "--signal=KILL", unit_name(service))
+
+
+def host_is_stopping() -> bool:
+    return systemctl("is-system-running").strip() == "stopping"

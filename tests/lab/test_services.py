@@ -1,0 +1,316 @@
+"""Services come back by themselves, users notice nothing, and one primary acts at any moment. Under constant load."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fabfile.core.errors import NexusError
+from fabfile.core.fencing import check_history, read_acts, since_an_election
+from fabfile.drills.load import Load, Place
+from fabfile.lab import compose, images
+
+from .conftest import MANAGERS, ROOT, Lab
+
+pytestmark = pytest.mark.lab
+WORKERS = ("m1", "w1", "w2")
+HELLO = Place("127.0.7.6", "hello.lab.test")
+BOXED = Place("127.0.7.6", "boxed.lab.test")
+
+
+def eventually(what: Callable[[], bool], seconds: float, why: str = "") -> float:
+    """Seconds until it holds."""
+    began = time.monotonic()
+    while time.monotonic() - began < seconds:
+        try:
+            if what():
+                return time.monotonic() - began
+        except (AssertionError, ValueError, KeyError, StopIteration, NexusError):
+            pass
+        time.sleep(0.2)
+    raise AssertionError(f"not within {seconds} s: {why or what}")
+
+
+def services(lab: Lab) -> dict[str, dict[str, Any]]:
+    return {s["name"]: s for s in json.loads(lab.inv("service.list", "--json").stdout)}
+
+
+def hosts_of(lab: Lab, name: str) -> list[str]:
+    return list(services(lab)[name]["hosts"])
+
+
+def settled(lab: Lab) -> bool:
+    return lab.inv("service.list").returncode == 0
+
+
+def running(lab: Lab, unit: str) -> dict[str, str]:
+    """Host -> main PID, seen by systemd itself, of hosts where the unit runs."""
+    found = {}
+    for host in WORKERS:
+        pid = lab.on(host, f"systemctl show -P MainPID {unit}", check=False).strip()
+        if pid not in ("", "0"):
+            found[host] = pid
+    return found
+
+
+def primary(lab: Lab, but: str = "") -> tuple[str, int]:
+    """(host, epoch) by the lock itself, read from a manager's Consul, not by our code. `but`: whom not to ask, for one
+    that is cut off knows the old lock only."""
+    for host in (m for m in MANAGERS if m != but):
+        said = lab.consul(host, "kv get -stale -detailed nexus/primary", check=False)
+        if re.search(r"^Session\s+[0-9a-f-]{36}$", said, re.M):
+            value = json.loads(re.search(r"^Value\s+(\{.*\})$", said, re.M)[1])  # type: ignore[index]
+            return str(value["host"]), int(value["epoch"])
+    return "", 0
+
+
+def other_primary(lab: Lab, than: str) -> Callable[[], bool]:
+    return lambda: primary(lab, but=than)[0] not in ("", than)
+
+
+def history(lab: Lab) -> tuple[str, ...]:
+    """The two-primary checker over all that the primaries have done."""
+    events = [json.loads(line) for line in lab.ok("events", "--json", "--lines", "0").splitlines() if line.startswith("{")]
+    assert len(events) > 3
+    return check_history(since_an_election(read_acts(events)))
+
+
+@pytest.fixture(scope="module")
+def served(lab: Lab) -> Iterator[Lab]:
+    """The lab with the shipped services, all passing, and no other epoch's deeds before."""
+    images.ensure()
+    shutil.copy(ROOT / "services.yml", lab.inventory.parent / "services.yml")
+    said = lab.deploy()
+    assert "as wanted" in said
+    yield lab
+    (lab.inventory.parent / "services.yml").write_text("services: {}\n")
+    lab.deploy()
+    (lab.inventory.parent / "services.yml").unlink()
+
+
+def test_users_get_the_service_with_https_and_security_headers(served: Lab) -> None:
+    """By name, over TLS by the balancer's own CA; plain HTTP is sent there; headers are set; the rest is 404."""
+    curl = "curl -s --max-time 10 --resolve hello.lab.test:443:127.0.7.6 --resolve hello.lab.test:80:127.0.7.6"
+    eventually(lambda: "hello from" in _shell(f"{curl} -k https://hello.lab.test/"), 30)
+    head = _shell(f"{curl} -k -D - -o /dev/null https://hello.lab.test/").lower()
+    for name in ("strict-transport-security", "content-security-policy", "x-frame-options", "x-content-type-options"):
+        assert f"\n{name}: " in head
+    assert "\nserver: caddy" not in head
+    assert "location: https://hello.lab.test/" in _shell(f"{curl} -D - -o /dev/null http://hello.lab.test/").lower()
+    assert _shell("curl -s -o /dev/null -w '%{http_code}' http://127.0.7.6/") == "404"
+    assert int(served.on("lb1", "grep -c hello.lab.test /var/log/caddy/access.log")) > 2
+
+
+def _shell(command: str) -> str:
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, timeout=30).stdout
+
+
+def test_a_second_deploy_changes_nothing(served: Lab) -> None:
+    """services.yml is part of what a deploy compares."""
+    assert "nothing changed" in served.deploy()
+
+
+# Another process, which answers, and Consul's agent calls it passing.
+_BACK = """p=$(systemctl show -P MainPID {unit}); test $p != 0 && test $p != {before} &&
+  curl -sf -m 1 localhost:8080 >/dev/null && curl -sf -m 1 -o /dev/null -H "X-Consul-Token: \
+  $(cat /etc/nexus/secret-worker-token)" localhost:8500/v1/agent/health/service/id/nexus-svc-hello"""
+
+
+def test_fifty_kills_in_a_row(served: Lab) -> None:
+    """Each time the process comes back with another PID; at the end it passes, and is no crash loop."""
+    host = hosts_of(served, "hello")[0]
+    unit = "nexus-svc-hello.service"
+    with Load(HELLO, rate=10) as load:
+        for _ in range(50):
+            before = served.on(host, f"systemctl show -P MainPID {unit}; systemctl kill -s KILL {unit}").split()[0]
+            served.eventually(host, _BACK.format(unit=unit, before=before), 10)
+    eventually(lambda: settled(served), 20)
+    assert "crashed" not in served.ok("service.list")
+    assert len(load.failed()) <= len(load.samples) // 4  # the other instance serves; a request under way may be lost
+
+
+def test_a_hung_process_is_restarted(served: Lab) -> None:
+    """SIGSTOP: the check turns critical, and the worker agent kills what does not answer."""
+    host = hosts_of(served, "hello")[0]
+    before = running(served, "nexus-svc-hello.service")[host]
+    served.on(host, "systemctl kill -s STOP nexus-svc-hello.service")
+    eventually(lambda: running(served, "nexus-svc-hello.service").get(host) not in (None, before), 30)
+    eventually(lambda: settled(served), 20)
+
+
+def test_a_dead_worker_costs_no_request_and_leaves_no_duplicate(served: Lab) -> None:
+    """Power off: no GET fails, the replicas are elsewhere; back on: exactly as many instances as wanted."""
+    host = next(h for h in hosts_of(served, "hello") if h != "m1")
+    node = compose.container(host)
+    with Load(HELLO, rate=20) as load:
+        time.sleep(1)
+        subprocess.run(["docker", "kill", node], check=True, capture_output=True)
+        try:
+            eventually(lambda: len([h for h in hosts_of(served, "hello") if h != host]) == 2, 30)
+            eventually(lambda: bool(hosts_of(served, "boxed")) and host not in hosts_of(served, "boxed"), 30)
+        finally:
+            subprocess.run(["docker", "start", node], check=True, capture_output=True)
+    eventually(lambda: images.ensure([host]) is None, 30)  # type: ignore[func-returns-value]
+    assert load.failed() == []
+    eventually(lambda: served.status()["healthy"], 60)
+    eventually(lambda: settled(served), 30)
+    assert host not in running(served, "nexus-svc-hello.service")
+    assert len(running(served, "nexus-svc-hello.service")) == 2
+
+
+def stop(lab: Lab, host: str) -> Callable[[], None]:
+    lab.on(host, "systemctl stop nexus-orchestrator")
+    return lambda: lab.on(host, "systemctl start nexus-orchestrator") and None
+
+
+def kill(lab: Lab, host: str) -> Callable[[], None]:
+    lab.on(host, "systemctl kill -s KILL nexus-orchestrator")
+    return lambda: None
+
+
+def freeze(lab: Lab, host: str) -> Callable[[], None]:
+    lab.on(host, "systemctl kill -s STOP nexus-orchestrator")
+    return lambda: lab.on(host, "systemctl kill -s CONT nexus-orchestrator") and None
+
+
+def power_off(lab: Lab, host: str) -> Callable[[], None]:
+    subprocess.run(["docker", "kill", compose.container(host)], check=True, capture_output=True)
+    return lambda: subprocess.run(["docker", "start", compose.container(host)], check=True, capture_output=True) and None
+
+
+def cut_off(lab: Lab, host: str) -> Callable[[], None]:
+    peers = ", ".join(n.cluster for n in compose.NODES if n.name in MANAGERS and n.name != host)
+    lab.on(host, f"""nft add table inet cut; nft add chain inet cut i '{{ type filter hook input priority -200; }}'
+        nft add chain inet cut o '{{ type filter hook output priority -200; }}'
+        nft add rule inet cut i ip saddr {{ {peers} }} drop; nft add rule inet cut o ip daddr {{ {peers} }} drop""")
+    return lambda: lab.on(host, "nft delete table inet cut") and None
+
+
+@pytest.mark.parametrize(("fault", "promised"), [(stop, 2), (kill, 5), (freeze, 10), (power_off, 15), (cut_off, 15)])
+def test_a_standby_takes_over(served: Lab, fault: Callable[[Lab, str], Callable[[], None]], promised: int) -> None:
+    """Another manager is primary soon; the old one comes back as a standby; never two in the recorded history."""
+    eventually(lambda: served.status()["healthy"], 60)
+    before, epoch = primary(served)
+    undo = fault(served, before)
+    try:
+        eventually(other_primary(served, before), promised + 10)  # a generous limit; bench.failover has the times
+    finally:
+        undo()
+    after, later = primary(served)
+    assert later > epoch
+    eventually(lambda: served.status()["healthy"], 60)
+    assert primary(served) == (after, later)
+    assert history(served) == ()
+
+
+def test_a_stale_holders_write_is_refused(served: Lab) -> None:
+    """A write that is fenced with a session that lost the lock comes back as a conflict, and changes nothing."""
+    before = served.consul("m1", "kv get nexus/placement/w1/orders")
+    txn = json.dumps([
+        {"KV": {"Verb": "check-session", "Key": "nexus/primary", "Session": "00000000-0000-0000-0000-000000000001"}},
+        {"KV": {"Verb": "set", "Key": "nexus/placement/w1/orders", "Value": "e30="}},
+    ])  # fmt: skip
+    token = served.secrets()["management"]
+    said = served.on("m1", "umask 077; cat >/tmp/h; curl -s -w '%{http_code}' -H @/tmp/h -X PUT "
+                     f"-d '{txn}' http://127.0.0.1:8500/v1/txn; rm /tmp/h", stdin=f"X-Consul-Token: {token}\n")  # fmt: skip
+    assert said.endswith("409")
+    assert served.consul("m1", "kv get nexus/placement/w1/orders") == before
+
+
+def test_promote_hands_over_at_once(served: Lab) -> None:
+    """The named manager is primary, an epoch later; to the one that is already, nothing is done."""
+    before, epoch = primary(served)
+    to = next(m for m in MANAGERS if m != before)
+    served.ok("promote", to, "--yes")
+    assert primary(served) == (to, epoch + 1)
+    assert "already" in served.ok("promote", to, "--yes")
+    assert served.inv("promote", "w1", "--yes").returncode == 1
+    assert history(served) == ()
+
+
+def test_without_managers_the_services_go_on(served: Lab) -> None:
+    """All managers' Consul and orchestrators off: no process changes, a killed one returns; on again: it heals alone."""
+    pids = running(served, "nexus-svc-hello.service")
+    for host in MANAGERS:
+        served.on(host, "systemctl stop nexus-orchestrator consul")
+    time.sleep(12)  # longer than any timer of ours; bench.failover has them off for two minutes
+    assert running(served, "nexus-svc-hello.service") == pids
+    host = next(h for h in pids if h != "m1")
+    served.on(host, "systemctl restart nexus-worker; systemctl kill -s KILL nexus-svc-hello.service")
+    eventually(lambda: running(served, "nexus-svc-hello.service").get(host) not in (None, pids[host]), 15)
+    for host in MANAGERS:
+        served.on(host, "systemctl start --no-block consul nexus-orchestrator")
+    eventually(lambda: served.status()["healthy"], 60)
+    eventually(lambda: settled(served), 30)
+    assert history(served) == ()
+
+
+def test_a_dead_consul_agent_costs_its_services_nothing(served: Lab) -> None:
+    """Its services keep their PIDs, and are registered again."""
+    host = next(h for h in hosts_of(served, "hello") if h != "m1")
+    pid = running(served, "nexus-svc-hello.service")[host]
+    served.on(host, "systemctl kill -s KILL consul; sleep 0.5")
+    eventually(lambda: host in hosts_of(served, "hello"), 20)
+    time.sleep(5)
+    assert running(served, "nexus-svc-hello.service")[host] == pid
+    eventually(lambda: settled(served), 20)
+
+
+def test_a_container_comes_back(served: Lab) -> None:
+    """Killed, and with dockerd stopped and started again."""
+    host = hosts_of(served, "boxed")[0]
+    first = served.on(host, "docker ps -q --filter name=nexus-svc-boxed").strip()
+    served.on(host, "docker kill nexus-svc-boxed")
+    eventually(lambda: served.on(host, "docker ps -q --filter name=nexus-svc-boxed").strip() not in ("", first), 20)
+    served.on(host, "systemctl stop docker.socket docker")
+    time.sleep(2)
+    served.on(host, "systemctl start docker")
+    eventually(lambda: hosts_of(served, "boxed") != [] and settled(served), 60)
+
+
+def test_an_upgrade_of_the_agents_costs_nothing(served: Lab, tmp_path: Path) -> None:
+    """A deploy of changed agents: no service restarts, no request fails; and it runs under another Python, too."""
+    for part in ("fabfile", "remote_agents", "templates"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "tasks.py", tmp_path)
+    with (tmp_path / "remote_agents" / "nexus_agents" / "clock.py").open("a") as more:
+        more.write("# newer\n")
+    pids = running(served, "nexus-svc-hello.service")
+    with Load(HELLO, rate=20) as load:
+        words = [sys.executable, "-m", "invoke", "--search-root", str(tmp_path), "deploy", "--yes"]
+        done = subprocess.run(words, cwd=tmp_path, env=served.env(), text=True, capture_output=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "restart nexus-worker" in done.stderr
+        time.sleep(3)
+    assert running(served, "nexus-svc-hello.service") == pids
+    assert load.failed() == []
+    served.deploy()
+
+
+def test_scale_restart_logs_and_a_crash_loop(served: Lab, tmp_path: Path) -> None:
+    """service.scale edits one number; restart is gentle; a service that cannot run is paused, said, and harms no other."""
+    file = served.inventory.parent / "services.yml"
+    before = file.read_text()
+    served.ok("service.scale", "hello", "3", "--yes")
+    assert file.read_text() == before.replace("replicas: 2", "replicas: 3")
+    assert len(running(served, "nexus-svc-hello.service")) == 3
+    with Load(HELLO, rate=10) as load:
+        served.ok("service.restart", "hello", "--yes")
+    assert load.failed() == []
+    file.write_text(before + "  broken: {command: [sh, -c, 'echo I am broken; exit 3'], domain: b.lab.test, port: 8082}\n")
+    assert served.inv("deploy", "--yes", timeout=300).returncode == 1
+    assert "crashed" in served.inv("service.list").stderr
+    assert "I am broken" in served.ok("service.logs", "broken", "--lines", "20")
+    assert "hello from" in _shell("curl -sk --resolve hello.lab.test:443:127.0.7.6 https://hello.lab.test/")
+    file.write_text(before)
+    served.deploy()
+    assert served.on("w1", "systemctl list-units --all --plain --no-legend 'nexus-svc-broken*'") == ""
