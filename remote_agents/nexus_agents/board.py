@@ -57,7 +57,9 @@ class Board:
 
     def reports(self) -> dict[str, Mapping[str, Any]]:
         """Host -> service -> what its worker says of it."""
-        return {wire.host_of(e["Key"]): sound_report(decoded(e)) for e in self._values.get("reports") or ()}
+        found = self._values.get("reports") or ()
+        own = [e for e in found if e["Key"] == wire.report_key(wire.host_of(e["Key"]))]
+        return {wire.host_of(e["Key"]): sound_report(decoded(e)) for e in own}
 
     def nodes(self) -> list[Mapping[str, Any]]:
         return list(self._values.get("nodes") or ())

@@ -169,7 +169,8 @@ class Orchestrator:
 
     def _read_orders(self) -> Orders:
         _, entries = self._consul.get(f"/v1/kv/{wire.PLACEMENT}?recurse&consistent")
-        return {wire.host_of(e["Key"]): dict((decoded(e) or {}).get("services", {})) for e in entries or ()}
+        return {wire.host_of(e["Key"]): dict((decoded(e) or {}).get("services", {})) for e in entries or ()
+                if e["Key"] == wire.orders_key(wire.host_of(e["Key"]))}  # fmt: skip
 
     def _sentence(self, text: str) -> None:
         """One line a cycle; the same one again only every half a minute."""

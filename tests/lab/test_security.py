@@ -242,7 +242,9 @@ def as_manager(lab: Lab, method: str, path: str, body: str = "") -> str:
 
 @pytest.fixture
 def playground(lab: Lab) -> Iterator[str]:
-    """Keys to read, and a session to lock with; all of it taken away afterwards."""
+    """Keys to read, and a session to lock with; all of it taken away afterwards. The next deploy starts what is off."""
+    for host in MANAGERS:
+        lab.on(host, "systemctl stop nexus-orchestrator")  # or the lock would be taken
     for host in ("w1", "w2"):
         as_manager(lab, "PUT", f"kv/nexus/placement/{host}/x", "task")
     session = json.loads(as_manager(lab, "PUT", "session/create", '{"TTL": "60s", "LockDelay": "1ms"}'))["ID"]
