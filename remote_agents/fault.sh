@@ -65,6 +65,11 @@ this_boot() {
 
 same_boot() { [ "$boot" = "$(this_boot)" ]; }
 
+is_container() {
+  has systemd-detect-virt || refuse "systemd-detect-virt is not there to tell whether this host is a container"
+  systemd-detect-virt --quiet --container
+}
+
 uptime_cs() {
   read -r up _ </proc/uptime
   printf '%s' "${up%.*}${up#*.}"
@@ -315,6 +320,10 @@ free_kb() {
 
 fill_check() {
   within leave "${1:-}" 1 1000000
+  # a tmpfs has a size of its own
+  if is_container && [ "$(stat -f -c %T "$folder")" != tmpfs ]; then
+    refuse "this host is a container: its disk is the machine's, and all on it would be hit"
+  fi
   fallocate -l 4096 "$folder/fill" 2>/dev/null || refuse "the file system of $home cannot set room aside (fallocate)"
   rm -f "$folder/fill"
   [ "$(free_kb)" -gt $(((${1} + 1) * 1024)) ] || refuse "only $(($(free_kb) / 1024)) MB are free in $home already"
@@ -376,11 +385,6 @@ time.sleep(1e6)' "$1" "$mark"
 # --- skew: the wall clock ------------------------------------------------------------------------------------------------
 
 now_ms() { date +%s%3N; }
-
-is_container() {
-  has systemd-detect-virt || refuse "systemd-detect-virt is not there to tell whether this host is a container"
-  systemd-detect-virt --quiet --container
-}
 
 skew_check() {
   skew=${1:-}

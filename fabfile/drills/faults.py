@@ -97,7 +97,7 @@ _ALL = (
         arguments=(Argument("ms", "100", "the delay of each packet", low=1, high=10000, unit="milliseconds"),),
     ),
     Fault(
-        "fill-disk", "Fills the disk that holds /var/lib/nexus but for a little.",
+        "fill-disk", "Fills the disk of /var/lib/nexus but for a little; refused in a container, whose disk is shared.",
         "That what runs goes on, and how soon all is steady once there is room.",
         ANY, "one", 120, "none", "steady_after", hold=30, needs=("fallocate",), loses=frozenset({"quorum"}),
         arguments=(Argument("leave", "20", "what is left free", low=1, high=1000000, unit="MB"),),
@@ -115,7 +115,7 @@ _ALL = (
         arguments=(Argument("mb", "256", "how much", low=1, high=1000000, unit="MB"),),
     ),
     Fault(
-        "skew-clock", "Sets a host's clock forth or back.",
+        "skew-clock", "Sets a host's clock forth or back; refused in a container, whose clock is shared.",
         "That neither leases nor certificates nor services mind, and how soon all is steady afterwards.",
         SINGLE, "one", 120, "none", "steady_after", hold=30, needs=("clock",),
         arguments=(Argument("seconds", "60", "how far; a negative number sets it back", (), -86400, 86400, "seconds"),),

@@ -134,23 +134,25 @@ class _Choice:
             self._refuse(f"{name} has no instance that passes {f'on {host}' if host else 'on a host that can be hit'}",
                          f"it passes on {', '.join(sorted(hosts))}" if hosts else "it passes nowhere")  # fmt: skip
         chosen = self._ranked(fit)[0].name
-        text = f"{name} on {chosen}, one of {_instances(len(hosts))} that pass"
+        others = f"one of {len(hosts)} instances that pass" if len(hosts) > 1 else "its only instance that passes"
+        text = f"{name} on {chosen}, {others}"
         return Target((chosen,), name, text if self.fault.on_service else f"{chosen}, where {name} runs")
 
-    def _share(self, kind: str, role: str) -> Target:
-        """The hard half: with the primary and the raft leader in it, where the role is manager."""
-        if role.removesuffix("s") not in ROLES:
-            self._refuse(f"{shown(role)} is not a role", nearest(role, ROLES))
-        every = [h for h in self.cluster.hosts if h.has(role.removesuffix("s"))]  # type: ignore[arg-type]
+    def _share(self, kind: str, word: str) -> Target:
+        """Of managers the hard share: with the primary and the raft leader in it. Of others the one of least risk."""
+        role = word.removesuffix("s")
+        if role not in ROLES:
+            self._refuse(f"{shown(word)} is not a role", nearest(word, ROLES))
+        every = [h for h in self.cluster.hosts if role in h.roles]
         count = (len(every) - 1) // 2 if kind == "minority" else len(every) // 2 + 1
-        if not every or count < 1:
-            self._refuse(f"of {len(every)} {role.removesuffix('s')}s none is a {kind}")
-        fit = [h for h in every if self._fit(h) is None]
+        if not 1 <= count <= len(every):
+            self._refuse(f"of {len(every)} {role}s none is a {kind}")
+        fit = self._ranked([h for h in every if self._fit(h) is None])
         if len(fit) < count:
             self._refuse(next(filter(None, map(self._fit, every))))
-        chosen = {h.name for h in sorted(self._ranked(fit), key=self._lead)[:count]}
+        chosen = {h.name for h in (sorted(fit, key=self._lead) if role == "manager" else fit)[:count]}
         hosts = tuple(h.name for h in every if h.name in chosen)
-        return Target(hosts, None, f"{', '.join(hosts)}: {count} of {len(every)} {role.removesuffix('s')}s")
+        return Target(hosts, None, f"{', '.join(hosts)}: {count} of {len(every)} {role}s")
 
     def _lead(self, host: Host) -> int:
         return 0 if host.name == self.serving.primary else 1 if host.name == self.leader else 2

@@ -488,6 +488,17 @@ def rss_mb(pid: int) -> int:
     return next((int(line.split()[1]) >> 10 for line in lines if line.startswith("VmRSS")), 0)
 
 
+def test_a_container_does_not_fill_its_machine(host: FaultyHost) -> None:
+    """A container shares its machine's disk, so nothing is armed there, but for a tmpfs, which has a size of its own."""
+    (host.fake / "container-host").touch()
+    host.program("stat", "#!/bin/sh\necho overlayfs\n")
+    assert host.arm("fill-disk", 20).lines == (
+        "refused this host is a container: its disk is the machine's, and all on it would be hit",
+    )
+    host.program("stat", "#!/bin/sh\necho tmpfs\n")
+    assert host.arm("fill-disk", 20).lines == ("armed",)
+
+
 def test_a_container_keeps_its_clock(host: FaultyHost) -> None:
     """A container shares its machine's clock, so nothing is armed there."""
     (host.fake / "container-host").touch()

@@ -1,0 +1,25 @@
+"""A cluster under drill as values, for the tests of targets, blast radius and promises."""
+
+from __future__ import annotations
+
+from fabfile.core.serving import Instance, ServiceState, Serving
+
+from .samples import cluster_of
+
+CLUSTER = cluster_of(
+    m1="manager worker", m2="manager", m3="manager", w1="worker", w2="worker", lb1="loadbalancer"
+)
+ALIVE = {h.name: True for h in CLUSTER.hosts}
+
+
+def service(name: str, wanted: int | None, *hosts: str) -> ServiceState:
+    """`-w1` runs there, and does not pass."""
+    found = (Instance(h.removeprefix("-"), "running", not h.startswith("-"), True) for h in hosts)
+    return ServiceState(name, wanted, tuple(found))
+
+
+def serving(*services: ServiceState, primary: str | None = "m1") -> Serving:
+    return Serving(services, primary, 3)
+
+
+WELL = serving(service("api", 1, "w2"), service("web", 3, "m1", "w1", "w2"))
