@@ -70,7 +70,7 @@ def _dials(instances: Iterable[tuple[str, int]]) -> list[str]:
 
 
 def _server(listen: str, routes: Sequence[Json]) -> Json:
-    # No HTTP/3: its sockets do not survive a reload, and the firewall lets TCP alone through.
+    # No HTTP/3: a reload closes its connections at once; those of HTTP/1 and 2 may end what they are at.
     return {"listen": [listen], "protocols": ["h1", "h2"], "read_header_timeout": "10s", "idle_timeout": "2m",
             "logs": {"default_logger_name": "nexus"}, "routes": list(routes)}  # fmt: skip
 

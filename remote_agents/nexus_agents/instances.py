@@ -11,8 +11,13 @@ LINGER = 60.0  # seconds that a failing instance stays known while another one p
 HOLD = 0.0  # seconds that the last instances stay known with none passing: then requests wait for them, before 503
 
 
-def seen(entries: Iterable[Mapping[str, Any]]) -> dict[Instance, bool]:
-    """{instance: whether all its checks pass}, from /v1/health/service/NAME. One in maintenance counts as gone."""
+def seen(entries: Any) -> dict[Instance, bool]:
+    """{instance: whether all its checks pass}, from /v1/health/service/NAME. One in maintenance counts as gone.
+
+    TypeError, KeyError, ValueError or AttributeError for what is no such answer.
+    """
+    if not isinstance(entries, list):
+        raise TypeError("no list of instances")
     found: dict[Instance, bool] = {}
     for entry in entries:
         checks = entry.get("Checks") or []
