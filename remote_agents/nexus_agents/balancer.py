@@ -7,8 +7,6 @@ may answer a stale question with 200 and an empty list, and upstreams that vanis
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +16,7 @@ from . import wire
 from .api import Consul, ConsulError
 from .caddy_admin import Caddy
 from .clock import now
+from .files import write
 from .instances import seen
 from .notify import notify, say
 from .publisher import Input, Publisher
@@ -70,29 +69,10 @@ class Memory:
         if text == self._text:
             return
         try:
-            _write(self._file, text)
+            write(self._file, text, 0o600)
             self._text = text
         except OSError as error:
             say(f"The last good input could not be kept in {self._file}: {error}")
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all, for us alone (0600)."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 class Balancer:

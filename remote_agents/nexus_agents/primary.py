@@ -13,6 +13,7 @@ from typing import Any
 
 from . import wire
 from .api import Consul, ConsulError, encoded, putting
+from .files import write
 from .lease import ACT, Session
 
 KEPT_EVENTS = 500
@@ -100,6 +101,4 @@ class Primary:
             return 0
 
     def _remember(self, epoch: int) -> None:
-        fresh = self._memory.with_suffix(".new")
-        fresh.write_text(f"{epoch}\n")
-        fresh.replace(self._memory)
+        write(self._memory, f"{epoch}\n", 0o600)

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from .files import write
 from .steps import Unit
 from .units import ENV, FOLDER, env_path, env_text, revision_of, unit_text
 from .wire import unit_name
@@ -15,19 +16,6 @@ from .wire import unit_name
 _GLOB = unit_name("*")
 _PROPERTIES = "Id,ActiveState,NRestarts,MainPID,CPUUsageNSec"
 _ABSENT = (1 << 64) - 1  # systemd's way of saying that it does not measure
-
-
-def write(path: str, text: str, mode: int) -> None:
-    """Whole or not at all, and never readable by more than `mode` says."""
-    fresh = f"{path}.new"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(fresh)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
 
 
 class SystemdError(Exception):
@@ -62,8 +50,8 @@ def units() -> tuple[dict[str, Unit], dict[str, int]]:
         found[name] = Unit(
             known.revision if known else None, said["ActiveState"], int(said["NRestarts"]), int(said["MainPID"])
         )
-        used = int(said.get("CPUUsageNSec") or _ABSENT) if said.get("CPUUsageNSec", "").isdecimal() else _ABSENT
-        cpu[name] = -1 if used == _ABSENT else used
+        used = said.get("CPUUsageNSec", "")
+        cpu[name] = int(used) if used.isdecimal() and int(used) != _ABSENT else -1
     return found, cpu
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import threading
 import time
@@ -15,6 +14,7 @@ from . import systemd, wire
 from .api import Consul, ConsulError, decoded
 from .clock import now
 from .cpu import Cpu
+from .files import write
 from .notify import notify, say
 from .registrar import Registrar
 from .steps import DRAIN, Memory, Step, Unit, Verdict, judge
@@ -158,10 +158,7 @@ class Worker:
         return dict(found)
 
     def _remember(self, orders: Mapping[str, Any]) -> None:
-        systemd.write(str(self._file), json.dumps(orders), 0o600)
-        folder = os.open(self._file.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+        write(self._file, json.dumps(orders), 0o600)
 
 
 def _are_orders(value: Any) -> bool:

@@ -14,7 +14,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from remote_agents.nexus_agents import systemd, wire, worker
+from remote_agents.nexus_agents import files, systemd, wire, worker
 from remote_agents.nexus_agents.api import ConsulError, putting
 from remote_agents.nexus_agents.registrar import Registrar
 from remote_agents.nexus_agents.steps import BIRTH, DRAIN, Unit
@@ -155,7 +155,7 @@ def test_without_its_own_orders_an_agent_stops_nothing(kept: str | None, host: H
 def test_a_full_disk_is_no_reason_to_ignore_orders(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Orders that cannot be kept are carried out all the same, and the thread that brought them lives on."""
     made = host.agent()
-    monkeypatch.setattr(systemd, "write", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+    monkeypatch.setattr(worker, "write", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
     made._told(entries(orders(3, spec())))
     host.turns(made, 1)
     assert host.said == ["start web"]
@@ -355,7 +355,7 @@ def test_a_file_is_written_whole_and_with_its_mode(tmp_path: Path) -> None:
     (tmp_path / "a.env.new").chmod(0o644)
     before = os.umask(0o000)
     try:
-        systemd.write(str(path), "A=ü\n", 0o600)
+        files.write(str(path), "A=ü\n", 0o600)
     finally:
         os.umask(before)
     assert path.read_text(encoding="utf-8") == "A=ü\n"
@@ -370,7 +370,7 @@ def test_what_is_kept_reaches_the_disk_before_it_replaces(tmp_path: Path, monkey
         real = getattr(os, name)
         monkeypatch.setattr(os, name, getattr(calls, name))
         getattr(calls, name).side_effect = real
-    systemd.write(str(tmp_path / "orders.json"), "{}", 0o600)
+    files.write(str(tmp_path / "orders.json"), "{}", 0o600)
     assert [call[0] for call in calls.mock_calls][:2] == ["fsync", "replace"]
 
 
