@@ -8,9 +8,8 @@ from typing import Protocol
 from ..core.errors import HostError
 from ..edge.fleet import SCRIPTS
 from ..edge.ssh import Remote
-
-# A file, since a copy of it must stay on the host for the undo.
-_RUN = 'set -eu; umask 077; f=$(mktemp); trap \'rm -f "$f"\' EXIT; cat >"$f"; sh "$f" "$@"'
+from . import onhost
+from .onhost import Answer
 
 
 class Power(Protocol):
@@ -21,14 +20,12 @@ class Power(Protocol):
     def on(self, host: str) -> None: ...
 
 
-def fault(remote: Remote, *words: str) -> list[str]:
-    """`fault.sh "" WORDS` on the host; its lines. HostError with its own reason when it refuses or fails."""
-    done = remote.run(["sh", "-c", _RUN, "fault", "", *words], [(SCRIPTS / "fault.sh").read_bytes()], timeout=120)
-    said = done.out.decode("utf-8", "replace").splitlines()
-    bad = [line for line in said if line.startswith(("refused ", "failed "))]
-    if bad or done.code != 0:
-        why = bad[-1].partition(" ")[2] if bad else (done.err.strip() or f"exit code {done.code}")
-        raise HostError(remote.host.name, why, "inv chaos.heal undoes what was left anywhere")
+def fault(remote: Remote, argv: Sequence[str]) -> Answer:
+    """fault.sh on the host, by words of `onhost`; its answer. HostError with its own reason when it refuses or fails."""
+    done = remote.run(argv, [(SCRIPTS / "fault.sh").read_bytes()], timeout=120)
+    said = onhost.answer(done.out)
+    if said.bad or done.code != 0:
+        raise HostError(remote.host.name, said.why or done.err.strip(), "inv chaos.heal undoes what was left anywhere")
     return said
 
 
@@ -42,14 +39,14 @@ class Hands:
         """The host's own timer will undo it, whatever becomes of us."""
         if self._power:
             self._power.arm(remote.host.name, self._ttl)
-        elif "armed" not in fault(remote, "arm", self._id, self._name, str(self._ttl), *words):
+        elif fault(remote, onhost.arm_argv(self._id, self._name, self._ttl, words)).word != "armed":
             raise HostError(remote.host.name, "the undo is not armed; nothing was injected")
 
     def inject(self, remote: Remote) -> None:
         if self._power:
             self._power.off(remote.host.name)
         else:
-            fault(remote, "inject", self._id)
+            fault(remote, onhost.argv("inject", self._id))
 
     def revert(self, remote: Remote) -> None:
         """However often it is said."""
@@ -57,4 +54,4 @@ class Hands:
             self._power.on(remote.host.name)
             remote.close()
         else:
-            fault(remote, "revert", self._id)
+            fault(remote, onhost.argv("revert", self._id))
