@@ -99,16 +99,15 @@ def _bring_about(cluster: Cluster, names: set[str] | None, yes: bool, what: str)
 
 def wait_for_services(fleet: object, names: set[str] | None = None) -> None:
     """Until they are what services.yml says; exit code 1 with the next step when they are not in time."""
-    from ..core.service_model import wanted
     from ..edge.fleet import Fleet
     from ..edge.serve import settle
     from ..edge.services import load
 
     assert isinstance(fleet, Fleet)  # noqa: S101  for the type checker; the import is lazy
-    due = wanted(load(fleet.cluster))["services"].keys()
+    due = {s.name for s in load(fleet.cluster)}
 
     def fresh(now: Serving) -> bool:
-        return set(due) <= {s.name for s in now.services}
+        return due <= {s.name for s in now.services}
 
     if settle(fleet, names, PATIENCE, lambda text: say(f"services: {text}"), fresh):
         say("services: as wanted")

@@ -106,10 +106,7 @@ def parse(text: str, source: Path, *, state_root: Path, home: Path) -> tuple[Clu
         fault = tree.fault((), "is empty" if tree.value is None else what)
         raise InputError([fault.render(source.name)], HINT)
     value, found = s.check(HOSTS_YML, tree) if isinstance(tree.value, dict) else ({}, tree.faults)
-    faults = [*found, *_across(tree)]
-    if faults:
-        faults.sort(key=lambda f: f.line or 0)
-        raise InputError(list(dict.fromkeys(f.render(source.name) for f in faults)), HINT)
+    s.refuse([*found, *_across(tree)], source.name, HINT)
     cluster = _build(value, source, state_root, home)
     return cluster, tuple(_warnings(cluster, tree, source.name))
 

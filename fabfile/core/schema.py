@@ -18,6 +18,7 @@ from typing import Any
 
 from voluptuous import DictInvalid, Invalid, MultipleInvalid, RequiredFieldInvalid, Schema
 
+from fabfile.core.errors import InputError
 from fabfile.core.yamltree import Fault, Misread, Path, Tree, reading, shown
 
 Check = Callable[[object], Any]
@@ -76,6 +77,12 @@ def check(schema: Schema, tree: Tree) -> tuple[Any, list[Fault]]:
         errors = sorted(e.errors, key=lambda e: str(e.path[-1]) if isinstance(e, RequiredFieldInvalid) else "")
         made, faults = None, [*tree.faults, *(_fault(error, tree) for error in errors)]
     return (None if faults else made), faults
+
+
+def refuse(faults: Iterable[Fault], source: str, hint: str) -> None:
+    """InputError with all faults, in the file's order, each told once; nothing where there are none."""
+    if told := sorted(faults, key=lambda f: f.line or 0):
+        raise InputError(list(dict.fromkeys(f.render(source) for f in told)), hint)
 
 
 def _fault(error: Invalid, tree: Tree) -> Fault:

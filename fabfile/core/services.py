@@ -77,10 +77,7 @@ def parse(text: str, source: Path) -> Services:
         fault = tree.fault((), "is empty; write `services: {}` for none" if tree.value is None else what)
         raise InputError([fault.render(source.name)], HINT)
     value, found = s.check(SERVICES_YML, tree) if isinstance(tree.value, dict) else ({}, tree.faults)
-    faults = [*found, *_across(tree)]
-    if faults:
-        faults.sort(key=lambda f: f.line or 0)
-        raise InputError(list(dict.fromkeys(f.render(source.name) for f in faults)), HINT)
+    s.refuse([*found, *_across(tree)], source.name, HINT)
     made = Services(tuple(_build(name, own, tree) for name, own in value["services"].items()), source)
     if (size := len(json.dumps(wanted(made)))) > MAX_WANTED:
         limit = f"its services come to {size >> 10} KiB; the cluster's store takes {MAX_WANTED >> 10}"

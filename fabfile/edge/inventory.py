@@ -36,7 +36,7 @@ def load(path: str | None, env: Mapping[str, str], cwd: Path) -> tuple[Cluster, 
     source = find(path, env, cwd)
     state = env.get("NEXUS_STATE")
     state_root = _expand(state, home, cwd) if state else source.parent / ".nexus"
-    return inventory.parse(_read(source), source, state_root=state_root, home=home)
+    return inventory.parse(read(source), source, state_root=state_root, home=home)
 
 
 def find(path: str | None, env: Mapping[str, str], cwd: Path) -> Path:
@@ -59,13 +59,14 @@ def _expand(text: str, home: Path, cwd: Path) -> Path:
     return home / text[2:] if text.startswith("~/") else cwd / text
 
 
-def _read(path: Path) -> str:
+def read(path: Path, hint: str = "check --inventory and NEXUS_HOSTS") -> str:
+    """The text of a file that the operator named; InputError with the way out when it cannot be had."""
     try:
         with path.open("rb") as file:
             return decode(file.read(MAX_BYTES + 1), path.name)
     except (OSError, ValueError) as e:  # ValueError: a NUL in the path
         why = (getattr(e, "strerror", None) or str(e)).lower()
-        raise InputError([f"{shown(str(path))}: cannot be read: {why}"], "check --inventory and NEXUS_HOSTS") from None
+        raise InputError([f"{shown(str(path))}: cannot be read: {why}"], hint) from None
 
 
 def add_host(path: Path, name: str, fields: Mapping[str, object]) -> str:
@@ -74,7 +75,7 @@ def add_host(path: Path, name: str, fields: Mapping[str, object]) -> str:
     Fields that are None are left out. InputError, with nothing written, when the file has faults before or
     would have any after.
     """
-    old = _read(path)
+    old = read(path)
     before = _check(old, path)
     if any(host.name == name for host in before.hosts):
         raise InputError([f"{path.name}: hosts.{name}: is there already"], "choose another --name")

@@ -15,10 +15,12 @@ from fabfile.core.errors import InputError
 from fabfile.core.model import Cluster
 from fabfile.core.service_model import Replicas, Service, Services
 from fabfile.core.service_values import MOST_REPLICAS
-from fabfile.core.yamltree import MAX_BYTES, decode, shown
+from fabfile.core.yamltree import shown
+from fabfile.edge.inventory import read
 from fabfile.edge.inventory import restore as write
 
 FILE = "services.yml"
+HINT = "is it there, and yours to read?"
 _ALIAS = re.compile(r"\s*:\s*\*[^\s,{}\[\]]+")
 _LINE_END = re.compile(r"\r\n|\r|\n|\Z")
 
@@ -31,7 +33,7 @@ def load(cluster: Cluster, path: Path | None = None) -> Services:
     source = path or cluster.source.parent / FILE
     if path is None and not os.path.lexists(source):
         return Services()
-    return services.parse(_read(source), source)
+    return services.parse(read(source, HINT), source)
 
 
 def set_replicas(path: Path, name: str, count: int) -> str:
@@ -40,7 +42,7 @@ def set_replicas(path: Path, name: str, count: int) -> str:
     InputError, with nothing written, when the file has faults before or would have any after, has no such service,
     or cannot be changed in this one place.
     """
-    old = _read(path)
+    old = read(path, HINT)
     before = services.parse(old, path)
     at = f"{path.name}: services.{shown(name)}"
     if not 0 <= count <= MOST_REPLICAS:
@@ -60,15 +62,6 @@ def set_replicas(path: Path, name: str, count: int) -> str:
 def restore(path: Path, text: str) -> None:
     """Puts back what `set_replicas` returned."""
     write(path, text)
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return decode(file.read(MAX_BYTES + 1), path.name)
-    except (OSError, ValueError) as e:  # ValueError: a NUL in the path
-        why = (getattr(e, "strerror", None) or str(e)).lower()
-        raise InputError([f"{shown(str(path))}: cannot be read: {why}"], "is it there, and yours to read?") from None
 
 
 def _entries(text: str, path: Path) -> tuple[Service, ...]:

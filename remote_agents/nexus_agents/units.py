@@ -79,7 +79,7 @@ def _process(spec: Spec) -> list[str]:
     if spec["memory_mb"]:
         lines += [f"MemoryMax={spec['memory_mb']}M", "MemorySwapMax=0"]
     if spec["cpu"]:
-        lines.append(f"CPUQuota={max(1, round(spec['cpu'] * 100))}%")  # more than two decimals: systemd ignores it
+        lines.append(f"CPUQuota={max(1, round(spec['cpu'] * 100, 2)):g}%")  # more than two decimals: systemd ignores it
     return lines
 
 

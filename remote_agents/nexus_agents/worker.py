@@ -106,7 +106,8 @@ class Worker:
                 self._take(verdict.step, spec)
         alive = frozenset(n for n, u in units.items() if u.active == "active")
         self._registrar.want({n: specs[n] for n, v in found.items() if v.listed and n in specs}, alive)
-        self._reports.tell(self._report(found, units, cpus))
+        services = _told_of(found, units, cpus)
+        self._reports.tell({"epoch": self._orders["epoch"], "services": services})
 
     def _passing(self, name: str) -> bool | None:
         """With Consul's agent away its last word is old: no reason to kill anything."""
@@ -130,19 +131,6 @@ class Worker:
             hand.start()
         self._changed.set()
 
-    def _report(self, found: Mapping[str, Verdict], units: Mapping[str, Unit], cpus: Mapping[str, float]) -> dict[str, Any]:
-        """As in wire.REPORT."""
-        services = {}
-        for name, verdict in found.items():
-            unit = units.get(name)
-            if unit is None and verdict.state == "stopped":
-                continue
-            services[name] = {
-                "revision": unit.revision if unit else None, "state": verdict.state, "cpu": cpus.get(name),
-                "restarts": unit.restarts if unit else 0, "note": verdict.note,
-            }  # fmt: skip
-        return {"epoch": self._orders["epoch"] if self._orders else 0, "services": services}
-
     def _remembered(self) -> dict[str, Any] | None:
         """None: what runs goes on until there are orders."""
         try:
@@ -159,6 +147,22 @@ class Worker:
 
     def _remember(self, orders: Mapping[str, Any]) -> None:
         write(self._file, json.dumps(orders), 0o600)
+
+
+def _told_of(
+    found: Mapping[str, Verdict], units: Mapping[str, Unit], cpus: Mapping[str, float]
+) -> dict[str, dict[str, Any]]:
+    """The services of wire.REPORT."""
+    services = {}
+    for name, verdict in found.items():
+        unit = units.get(name)
+        if unit is None and verdict.state == "stopped":
+            continue
+        services[name] = {
+            "revision": unit.revision if unit else None, "state": verdict.state, "cpu": cpus.get(name),
+            "restarts": unit.restarts if unit else 0, "note": verdict.note,
+        }  # fmt: skip
+    return services
 
 
 def _are_orders(value: Any) -> bool:
