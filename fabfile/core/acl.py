@@ -51,15 +51,15 @@ def token_names(host: Host) -> tuple[str, ...]:
     return (f"agent/{host.name}", *(f"{roles[r]}/{host.name}" for r in host.roles))
 
 
-def rules(name: str) -> Mapping[str, Any]:
-    """The rules of one token, by its name `kind/host`."""
+def rules(name: str, managers: Iterable[str]) -> Mapping[str, Any]:
+    """The rules of one token, by its name `kind/host`. `managers`: all of the cluster."""
     kind, _, host = name.partition("/")
-    own_session = {"session": {host: _WRITE}}
     if kind == "agent":  # Consul's agent itself: its own node, and the catalogue for DNS and checks
         return {**_SEE, "node": {host: _WRITE}}
     if kind == "orchestrator":  # elects, places, records; may not register services or touch nodes
         own_service = {"service": {"nexus-orchestrator": _WRITE}}  # the check that its session is bound to
-        return {**_SEE, **own_session, **own_service, "key_prefix": {"nexus/": _WRITE}, "agent": {host: _READ}}
+        sessions = {"session": dict.fromkeys(managers, _WRITE)}  # a standby ends that of a primary gone silent
+        return {**_SEE, **sessions, **own_service, "key_prefix": {"nexus/": _WRITE}, "agent": {host: _READ}}
     if kind == "worker":  # registers what it runs; of the KV store its own placement, and its own report
         return {
             "node_prefix": {"": _READ}, "service_prefix": {"": _WRITE}, "agent": {host: _READ},
@@ -74,7 +74,8 @@ def rules(name: str) -> Mapping[str, Any]:
 def wanted(cluster: Cluster, secrets: Secrets) -> Wanted:
     """Everything that the cluster of this inventory should have."""
     names = sorted(name for host in cluster.hosts for name in token_names(host))
-    policies = [Policy(policy_name(name), _canonical(rules(name))) for name in names]
+    managers = [h.name for h in cluster.having("manager")]
+    policies = [Policy(policy_name(name), _canonical(rules(name, managers))) for name in names]
     grants = [Grant(name, secrets.tokens[name].accessor, policy_name(name)) for name in names]
     return Wanted((Policy(DNS, _canonical(_SEE)), *policies), tuple(grants))
 

@@ -98,20 +98,33 @@ def follow(fleet: Fleet, name: str, line: Callable[[str, str], None]) -> None:
 
 
 def promote(fleet: Fleet, host: str) -> tuple[int, float]:
-    """Hands the primary over to this manager. (epoch, seconds). Refused when it does not take over."""
+    """Hands the primary over to this manager. (epoch, seconds). Refused when it does not take over, with the reason."""
     servers = managers(fleet)
     before = serving(servers)
     consul = Consul(servers[0])
     began = time.monotonic()
     consul.ask("PUT", f"/v1/kv/{PROMOTE}", {"to": host})
     while time.monotonic() - began < HANDOVER:
+        gone = consul.kv.get(PROMOTE)[1] is None  # asked first: whoever deletes it has taken over, or declined
         now = serving(servers)
         if now.primary == host and now.epoch > before.epoch:
             return now.epoch, time.monotonic() - began
+        if gone:
+            break
         time.sleep(0.1)
     consul.ask("DELETE", f"/v1/kv/{PROMOTE}")
-    raise Refused(f"{host} did not take over within {HANDOVER:.0f} s; the primary is {now.primary or 'nobody'}",
-                  f"is its orchestrator well? inv status; on {host}: journalctl -u nexus-orchestrator")  # fmt: skip
+    told = [e["text"] for e in events(fleet, False) if e["kind"] == "declined" and e["epoch"] >= before.epoch]
+    why = told[-1] if told else f"{host} did not take over within {HANDOVER:.0f} s"
+    hint = f"its orchestrator's last words: {_last_words(fleet[host])}"
+    raise Refused(f"{why}; the primary is {now.primary or 'nobody'}", hint)
+
+
+def _last_words(remote: Remote) -> str:
+    try:
+        said = remote.run(["journalctl", "--unit", "nexus-orchestrator", "--lines", "2", "--output", "cat", "--no-pager"])
+    except HostError as error:
+        return f"not to be had: {error.message}"
+    return " / ".join(said.out.decode("utf-8", "replace").split("\n")).strip(" /") or "none"
 
 
 def events(fleet: Fleet, forever: bool) -> Iterator[dict[str, Any]]:

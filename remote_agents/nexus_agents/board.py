@@ -10,6 +10,7 @@ from typing import Any
 from . import wire
 from .api import Consul, decoded
 from .flaps import flapping
+from .lease import CHECK
 from .shapes import Instance, Worker
 from .watch import Watch
 
@@ -17,6 +18,7 @@ DEAD_AFTER = 6.0  # seconds that Consul must have called a worker dead: an agent
 _PATHS = {
     "lock": (f"/v1/kv/{wire.PRIMARY}", True),
     "promote": (f"/v1/kv/{wire.PROMOTE}", True),
+    "beat": (f"/v1/kv/{wire.BEAT}", True),
     "wanted": (f"/v1/kv/{wire.WANTED}", False),
     "reports": (f"/v1/kv/{wire.REPORTS}?recurse", False),
     "nodes": ("/v1/catalog/nodes", False),
@@ -43,7 +45,21 @@ class Board:
 
     def lock_is_free(self) -> bool:
         """False as long as nobody knows."""
-        return "lock" in self._values and not (self._values["lock"] or [{}])[0].get("Session")
+        return "lock" in self._values and not self.holder()
+
+    def holder(self) -> str | None:
+        """The session that holds the lock; None also as long as nobody knows."""
+        found = (self._values.get("lock") or [{}])[0].get("Session")
+        return str(found) if found else None
+
+    def beat(self) -> Any:
+        """The primary's newest, as in wire.BEAT; None where there never was one."""
+        return self._value("beat", None)
+
+    def can_lead(self, host: str) -> bool:
+        """Whether Consul calls this host alive, and the orchestrator on it at work."""
+        own = {c["CheckID"]: c["Status"] for c in self.health() if c["Node"] == host}
+        return own.get("serfHealth") == "passing" and own.get(CHECK) == "passing"
 
     def promoted(self) -> str | None:
         """The host that an operator wants as primary."""

@@ -19,6 +19,7 @@ from .lease import Session
 from .notify import notify, say
 from .primary import NotPrimary, Primary
 from .shapes import Action, Decision, Observed, Wish
+from .silence import BEAT, Silence
 
 TICK = 1.0  # seconds between two looks without any news
 HEARTBEAT = 30.0  # seconds after which the same sentence is said again
@@ -39,6 +40,9 @@ class Orchestrator:
         self._board = Board(consul)
         self._watchman = Watchman()
         self._autoscaler = Autoscaler()
+        self._silence = Silence()
+        self._beat_at = float("-inf")
+        self._passed_over: str | None = None  # whom an operator named, and who did not take the lock in time
         self._orders: Orders | None = None  # None: to be read again
         self._was_primary = False
         self._kept_out_until, self._free_since = float("-inf"), float("inf")
@@ -77,6 +81,9 @@ class Orchestrator:
             raise NotPrimary("no renewal came through for 3 s")
         if not self._was_primary:
             self._stand_by()
+        elif now() - self._beat_at >= BEAT:
+            self._primary.beat()
+            self._beat_at = now()
         if self._was_primary and self._board.ready():
             self._cycle()
 
@@ -84,6 +91,7 @@ class Orchestrator:
         if not self._board.lock_is_free():
             self._free_since = float("inf")
             self._sentence("standing by")
+            self._listen()
             return
         self._free_since = min(self._free_since, now())
         called = self._board.promoted() == self._host
@@ -95,8 +103,25 @@ class Orchestrator:
             self._sentence(f"the lock is free, but not ours yet: {error}")
             self._board.changed.wait(0.2)
             return
-        self._was_primary, self._orders = True, None
+        self._was_primary, self._orders, self._beat_at = True, None, now()
+        self._passed_over = self._board.promoted()
         self._sentence(f"primary, epoch {self._primary.epoch}")
+
+    def _listen(self) -> None:
+        """Ends the session of a primary that no longer writes, while the cluster does."""
+        holder, beat = self._board.holder(), self._board.beat()
+        self._silence.heard((holder, beat), now())
+        if not (holder and beat and beat.get("session") == holder and self._silence.doubts(now())):
+            return
+        try:
+            told = self._consul.read(wire.BEAT, consistent=True)[1]
+        except ConsulError:
+            self._silence.unsure()
+            raise
+        if self._silence.is_sure((holder, told), now()):
+            self._silence.unsure()
+            self._consul.put(f"/v1/session/destroy/{holder}")
+            self._sentence("the primary holds the lock and writes nothing: its session is ended")
 
     def _makes_way(self) -> bool:
         named = self._board.promoted()
@@ -122,11 +147,21 @@ class Orchestrator:
         self._was_primary, self._orders = False, None
         self._sentence(f"handed over to {to}")
 
+    def _decline(self, named: str, why: str) -> None:
+        """Once: else the lock would go to and fro as long as the wish stands."""
+        text = f"{named} was to be primary, and {why}; {self._host} goes on"
+        self._primary.act([{"Verb": "delete", "Key": wire.PROMOTE}], [{"kind": "declined", "text": text}])
+        self._passed_over = None
+
     def _cycle(self) -> None:
         """One look at the cluster, one decision, one transaction for all of it."""
         named = self._board.promoted()
         if named == self._host:
             self._primary.act([{"Verb": "delete", "Key": wire.PROMOTE}], [])
+        elif named is not None and named == self._passed_over:
+            self._decline(named, "did not take the lock in time")
+        elif named is not None and not self._board.can_lead(named):
+            self._decline(named, "is no manager whose orchestrator Consul calls passing")
         elif named is not None:
             self._hand_over(named)
             return

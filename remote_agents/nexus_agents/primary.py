@@ -30,7 +30,7 @@ class Primary:
     def __init__(self, consul: Consul, session: Session, host: str, memory: Path) -> None:
         self._consul, self._session, self._host, self._memory = consul, session, host, memory
         self._held: str | None = None  # the session that holds the lock for us
-        self._events = 0
+        self._events, self._beats = 0, 0
         self.epoch = 0
 
     @property
@@ -43,16 +43,23 @@ class Primary:
         if session is None or self._session.left() <= 0:
             raise NotPrimary("no session yet")
         index, known = self._consul.read(wire.EPOCH)
-        epoch = max(int(known or 0), self._remembered()) + 1  # ours may be ahead of a snapshot that was restored
+        before = self._remembered()  # ours may be ahead of a snapshot that was restored
+        epoch = max(int(known or 0), before) + 1
         self._remember(epoch)
         self._events = 0
         value = {"host": self._host, "epoch": epoch, "session": session, "since": round(time.time(), 3)}
         event = self._event(epoch, session, {"kind": "elected", "text": f"{self._host} is primary, epoch {epoch}"})
-        self._consul.transact([
-            {"Verb": "lock", "Key": wire.PRIMARY, "Value": encoded(value), "Session": session},
-            {"Verb": "cas", "Key": wire.EPOCH, "Value": encoded(epoch), "Index": index},
-            event,
-        ], ACT)  # fmt: skip
+        try:
+            self._consul.transact([
+                {"Verb": "lock", "Key": wire.PRIMARY, "Value": encoded(value), "Session": session},
+                {"Verb": "cas", "Key": wire.EPOCH, "Value": encoded(epoch), "Index": index},
+                self._beat_of(session),
+                event,
+            ], ACT)  # fmt: skip
+        except ConsulError as error:
+            if error.code == 409:  # surely not taken, so nobody ever acted in this epoch
+                self._remember(before)
+            raise
         self._held, self.epoch = session, epoch
 
     def act(self, operations: Iterable[Mapping[str, Any]], events: Iterable[Mapping[str, Any]]) -> None:
@@ -69,6 +76,10 @@ class Primary:
                 self._held = None
                 raise NotPrimary("Consul refused the write: the lock is no longer ours") from error
             raise
+
+    def beat(self) -> None:
+        """For the standbys to hear. As `act`."""
+        self.act([self._beat_of(self._held or "")], [])
 
     def resign(self, why: str, keep_out: Callable[[], None] = lambda: None) -> None:
         """Tells and frees the lock at once; no lock-delay follows a release. `keep_out` runs in between."""
@@ -87,6 +98,10 @@ class Primary:
         old = sorted(keys or ())[:-KEPT_EVENTS]
         if old:
             self.act([{"Verb": "delete", "Key": key} for key in old[:BATCH]], [])
+
+    def _beat_of(self, session: str) -> dict[str, Any]:
+        self._beats += 1
+        return putting(wire.BEAT, {"session": session, "beat": self._beats})
 
     def _event(self, epoch: int, session: str, words: Mapping[str, Any]) -> dict[str, Any]:
         """Keys sort by epoch and number: nobody else writes in our epoch."""

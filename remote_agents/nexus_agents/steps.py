@@ -75,7 +75,7 @@ def judge(name: str, spec: Mapping[str, Any] | None, unit: Unit, passing: bool |
         kept = memory if due else Memory(restarts=unit.restarts)
         fresh = replace(kept, started_at=at, passed=False, paused_until=None, critical_since=None)
         why = "it is to run here" if unit.revision is None else f"it was {unit.active}"
-        return Verdict(fresh, Step("start", name, why), True, "starting")
+        return Verdict(fresh, Step("start", name, why), True, *_beginning(fresh))
     return _watch(name, spec, memory, passing, at)
 
 
@@ -111,7 +111,7 @@ def _watch(name: str, spec: Mapping[str, Any], memory: Memory, passing: bool | N
     if memory.crashes >= CRASHES:
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(memory.pauses, 10))
         held = replace(memory, crashes=0, pauses=memory.pauses + 1, paused_until=at + pause)
-        why = f"it ended {memory.crashes} times without ever passing; tried again in {pause:.0f} s"
+        why = f"crashed {memory.crashes} times without passing; next try in {pause:.0f} s"
         return Verdict(held, Step("pause", name, why), False, "looping", why)
     # a TTL is our own word: when it is late, the instance is not to blame
     if memory.critical_since is not None and spec["check"]["kind"] != "ttl":
@@ -119,7 +119,12 @@ def _watch(name: str, spec: Mapping[str, Any], memory: Memory, passing: bool | N
         if ill >= patience:
             hurt = replace(memory, critical_since=None, passed=False)
             return Verdict(hurt, Step("kill", name, f"its check has been critical for {ill:.0f} s"), True, "failed")
-    return Verdict(memory, None, True, "running" if passing else "starting")
+    return Verdict(memory, None, True, "running") if passing else Verdict(memory, None, True, *_beginning(memory))
+
+
+def _beginning(memory: Memory) -> tuple[str, str]:
+    """State and note of what has yet to pass: one that was paused for crashing stays in its loop until it does."""
+    return ("looping", "crashed before it ever passed; this is another try") if memory.pauses else ("starting", "")
 
 
 def patience_of(spec: Mapping[str, Any]) -> float:

@@ -14,6 +14,7 @@ REPORT  {"epoch": int, "at": unix s, "services": {name: {"revision", "state", "s
          "restarts": int, "note": str}}}; state: starting | running | looping | stopping | failed
 EVENTS  one key each, EPOCH-NUMBER ascending: {"at": unix s, "epoch", "host": who acted, "session", "kind", "text",
          "service"?, "target"?: the host it happened to}
+BEAT    {"session", "beat": int}: what the primary writes every two seconds, for the standbys to hear
 PROMOTE {"to": host}: an operator's wish; SCALES {service: replicas}: what autoscaling has arrived at
 """
 
@@ -27,6 +28,7 @@ PLACEMENT = "nexus/placement/"
 REPORTS = "nexus/report/"
 SCALES = "nexus/scale"
 PROMOTE = "nexus/promote"
+BEAT = "nexus/beat"
 EVENTS = "nexus/events/"
 
 

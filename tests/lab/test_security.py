@@ -199,6 +199,7 @@ ACTIONS: dict[str, tuple[str, str, str]] = {
     "make a token": ("PUT", "acl/token", '{"Policies": [{"Name": "global-management"}]}'),
     "bootstrap again": ("PUT", "acl/bootstrap", ""),
     "session on its own node": ("PUT", "session/create", '{"TTL": "10s", "NodeChecks": []}'),
+    "session on another manager": ("PUT", "session/create", '{"Node": "m2", "TTL": "10s", "NodeChecks": []}'),
     "session on w2": ("PUT", "session/create", '{"Node": "w2", "TTL": "10s", "NodeChecks": []}'),
     "deregister w2": ("PUT", "catalog/deregister", '{"Node": "w2"}'),
     "make the agent leave": ("PUT", "agent/leave", ""),
@@ -214,6 +215,7 @@ MAY = {
     "orchestrator/m1": {
         "read the catalogue", "write the primary", "lock the primary", "delete the primary", "place on w1",
         "read w1's placement", "read w2's placement", "report for w1", "report for w2", "session on its own node",
+        "session on another manager",
     },
     "balancer/lb1": {"read the catalogue"},
 }  # fmt: skip

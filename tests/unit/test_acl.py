@@ -12,13 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabfile.core.acl import DNS, MARK, Changes, Wanted, changes, digest, policy_name, rules, token_names, wanted
+from fabfile.core import acl
+from fabfile.core.acl import DNS, MARK, Changes, Wanted, changes, digest, policy_name, token_names, wanted
 from fabfile.core.model import ROLES, Cluster, Host
 from fabfile.core.secrets import Secrets, Token
 
 from .samples import CLUSTER, SECRETS, cluster_of
 
 WANT = wanted(CLUSTER, SECRETS)
+MANAGERS = [h.name for h in CLUSTER.having("manager")]
+
+
+def rules(name: str) -> Mapping[str, Any]:
+    return acl.rules(name, MANAGERS)
+
 NOTHING = Changes((), (), (), ())
 Listed = list[dict[str, Any]]
 BUILT_IN: Listed = [{"ID": "00000000-0000-0000-0000-000000000001", "Name": "global-management", "Rules": "acl=..."}]
@@ -163,10 +170,13 @@ def without(name: str) -> Cluster:
 
 @pytest.mark.parametrize("gone", [h.name for h in CLUSTER.hosts])
 def test_a_host_that_left_loses_its_tokens_and_policies(gone: str) -> None:
-    """Exactly the tokens and policies of a host that left are dropped."""
+    """Exactly its tokens and policies are dropped; the other orchestrators may no longer end a session of its."""
     names = token_names(CLUSTER.host(gone))
     todo = changes(wanted(without(gone), SECRETS), *listed(WANT))
-    assert (todo.put_policies, todo.put_grants) == ((), ())
+    assert todo.put_grants == ()
+    assert {p.name for p, _ in todo.put_policies} == {
+        policy_name(f"orchestrator/{m}") for m in MANAGERS if m != gone and gone in MANAGERS}  # fmt: skip
+    assert not any(f'"{gone}"' in p.rules for p, _ in todo.put_policies)
     assert set(todo.drop_tokens) == {SECRETS.tokens[n].accessor for n in names}
     assert set(todo.drop_policies) == {f"id of {policy_name(n)}" for n in names}
 
@@ -219,12 +229,12 @@ def test_only_an_orchestrator_writes_the_clusters_record(key: str) -> None:
     assert writers == {"orchestrator/m1", "orchestrator/mw1", "orchestrator/all1"}
 
 
-def test_a_session_is_for_the_own_node_only() -> None:
-    """Only orchestrators hold sessions, each on its own node, so that nobody can hold the lock in another's name."""
+def test_a_session_is_for_managers_only() -> None:
+    """Only orchestrators make or end sessions, and only on managers: a standby ends that of a silent primary."""
     for grant in WANT.grants:
         may = {h.name for h in CLUSTER.hosts if verdict("session", h.name, rules(grant.name)) == "write"}
-        kind, _, host = grant.name.partition("/")
-        assert may == ({host} if kind == "orchestrator" else set())
+        kind = grant.name.partition("/")[0]
+        assert may == (set(MANAGERS) if kind == "orchestrator" else set())
 
 
 def test_a_node_is_written_by_its_own_agent_only() -> None:

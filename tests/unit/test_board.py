@@ -19,7 +19,7 @@ from remote_agents.nexus_agents.api import ConsulError
 from remote_agents.nexus_agents.autoscaler import Autoscaler, measured
 from remote_agents.nexus_agents.board import _PATHS, DEAD_AFTER, Board, Watchman, instances
 from remote_agents.nexus_agents.flaps import DEATHS, QUIET
-from remote_agents.nexus_agents.lease import ACT, LEASE
+from remote_agents.nexus_agents.lease import ACT, CHECK, LEASE
 from remote_agents.nexus_agents.orchestrator import Orchestrator, event_of, ordered, wishes
 from remote_agents.nexus_agents.primary import NotPrimary, Primary
 from remote_agents.nexus_agents.shapes import Action, Instance, Wish, Worker
@@ -376,7 +376,7 @@ def primary(store: Store, tmp_path: Path, specs: Mapping[str, Any] | None, **mor
     made._primary = Primary(store, Held(), "m1", tmp_path / "epoch")  # type: ignore[arg-type]
     made._primary._held, made._primary.epoch = "s-1", 3
     made._autoscaler, made._watchman, made._orders = Autoscaler(), Watchman(), None
-    made._was_primary, made._said = True, ("", 0.0)
+    made._was_primary, made._said, made._passed_over = True, ("", 0.0), None
     return made
 
 
@@ -443,7 +443,7 @@ def test_the_named_primary_takes_the_wish_away_and_goes_on(tmp_path: Path) -> No
 def test_another_named_primary_is_handed_over_to(tmp_path: Path) -> None:
     """It tells of it, frees the lock, and acts no more."""
     store = Store()
-    made = primary(store, tmp_path, {"web": spec()}, promote=[entry(wire.PROMOTE, {"to": "m2"})])
+    made = primary(store, tmp_path, {"web": spec()}, promote=named("m2"), health=can_lead("m2"))
     made._cycle()
     assert store.released
     assert not made._primary.mine
@@ -566,7 +566,80 @@ def test_the_number_never_leaves_its_limits(history: list[tuple[int, list[float]
 
 def test_the_watches_ask_no_more_than_they_need() -> None:
     """A watch a word, on paths of ours and of the catalogue; the lock's own may be answered by any server."""
-    assert {name for name, (_, stale) in _PATHS.items() if stale} == {"lock", "promote"}
+    assert {name for name, (_, stale) in _PATHS.items() if stale} == {"lock", "promote", "beat"}
     assert {path.split("?")[0] for path, _ in _PATHS.values()} == {
-        f"/v1/kv/{key}" for key in (wire.PRIMARY, wire.PROMOTE, wire.WANTED, wire.REPORTS)} | {
+        f"/v1/kv/{key}" for key in (wire.PRIMARY, wire.PROMOTE, wire.BEAT, wire.WANTED, wire.REPORTS)} | {
         "/v1/catalog/nodes", "/v1/health/state/any"}  # fmt: skip
+
+
+def can_lead(host: str) -> list[dict[str, Any]]:
+    return [alive(host), {"Node": host, "CheckID": CHECK, "ServiceID": "nexus-orchestrator", "Status": "passing"}]
+
+
+def named(host: str) -> list[dict[str, Any]]:
+    return [entry(wire.PROMOTE, {"to": host})]
+
+
+@pytest.mark.parametrize("health", [[], [alive("m2")], [alive("m2", "critical"), *can_lead("m2")[1:]], can_lead("m3")])
+def test_it_does_not_hand_over_to_a_manager_that_cannot(tmp_path: Path, health: list[dict[str, Any]]) -> None:
+    """A dead host, or one whose orchestrator is not at work: it goes on, the wish is gone, the history says why."""
+    store = Store(nexus__promote={"to": "m2"})
+    primary(store, tmp_path, {}, promote=named("m2"), health=health)._cycle()
+    assert not store.released
+    assert wire.PROMOTE not in store.values
+    assert [e["kind"] for e in store.events()] == ["declined"]
+
+
+def test_a_handover_that_failed_is_not_tried_again(tmp_path: Path) -> None:
+    """Who took the lock because the one that was named did not: the lock does not go to and fro."""
+    store = Store(nexus__promote={"to": "m2"})
+    made = primary(store, tmp_path, {}, promote=named("m2"), health=can_lead("m2"))
+    made._passed_over = "m2"
+    made._cycle()
+    assert not store.released
+    assert wire.PROMOTE not in store.values
+
+
+class Locks:
+    """Consul as `take` sees it: the newest epoch, and an answer to the transaction."""
+
+    def __init__(self, epoch: int | None, answer: ConsulError | None) -> None:
+        self.epoch, self.answer = epoch, answer
+        self.asked: list[Mapping[str, Any]] = []
+
+    def read(self, key: str) -> tuple[int, Any]:
+        assert key == wire.EPOCH
+        return 7, self.epoch
+
+    def transact(self, operations: Iterable[Mapping[str, Any]], timeout: float) -> None:
+        assert timeout <= ACT
+        self.asked = list(operations)
+        if self.answer:
+            raise self.answer
+
+
+@pytest.mark.parametrize(("known", "remembered", "epoch"), [(None, "", 1), (4, "4", 5), (4, "9", 10), (9, "4", 10)])
+def test_the_epoch_grows_over_all_that_was_known(tmp_path: Path, known: int | None, remembered: str, epoch: int) -> None:
+    """By the store, or by our own memory where the store was restored from an older snapshot."""
+    (tmp_path / "epoch").write_text(remembered)
+    made = Primary(locks := Locks(known, None), Held(), "m1", tmp_path / "epoch")  # type: ignore[arg-type]
+    made.take()
+    assert made.epoch == epoch
+    assert made.mine
+    assert locks.asked[1] == {"Verb": "cas", "Key": wire.EPOCH, "Index": 7,
+                              "Value": base64.b64encode(str(epoch).encode()).decode()}  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "next_epoch"), [(ConsulError("refused", 409), 5), (ConsulError("no answer"), 6)])
+def test_an_epoch_is_used_again_only_when_it_was_surely_not_taken(
+    tmp_path: Path, answer: ConsulError, next_epoch: int
+) -> None:
+    """A refusal wrote nothing; of a timeout nobody knows."""
+    locks = Locks(4, answer)
+    made = Primary(locks, Held(), "m1", tmp_path / "epoch")  # type: ignore[arg-type]
+    with pytest.raises(ConsulError):
+        made.take()
+    assert not made.mine
+    locks.answer = None
+    made.take()
+    assert made.epoch == next_epoch
