@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from invoke.context import Context
 from invoke.exceptions import Exit
 
@@ -112,6 +114,7 @@ def run_deploy(
             return
         # Consul's client is not for a run with nothing to do
         from ..edge.rollout import refuse_foreign_primary, roll_out
+        from ..edge.state import State
         from .service import wait_for_services
 
         refuse_foreign_primary(fleet, made)
@@ -124,6 +127,7 @@ def run_deploy(
             roll_out(fleet, draft(cluster, selected, facts, faults, say, adopt, step, known), what, progress)
         if made.service_changes and wait:
             wait_for_services(fleet)
+            State(cluster.state).keep_verified(time.time())  # what was logged until now belongs to the deploy
     say(f"deployed: {len(changing)} of {len(selected)} hosts changed, verified ({progress.seconds:.1f} s)")
 
 

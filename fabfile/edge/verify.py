@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..core.errors import NexusError
@@ -17,6 +17,8 @@ from .state import State
 from .vault import Vault
 
 _PATIENCE = 15.0  # seconds for a service to be seen, or to be gone
+_TOKEN_TTL = 30.0  # seconds for which a Consul agent may remember that it did not know a token yet (acl_token_ttl)
+_NOT_KNOWN = "ACL not found"
 _ERROR_LINES = r"\[ERR\]|\[ERROR\]|\[FATAL\]|\"level\":\"(error|fatal|panic)\"|^panic:"
 
 
@@ -71,17 +73,25 @@ def _api(managers: Sequence[Remote]) -> tuple[bool, str]:
 
 
 def _logs(fleet: Fleet, health: Health) -> tuple[bool, str]:
+    """A new token may be unknown to an agent for a while after the deploy: that alone is no error."""
     at = State(health.cluster.state).verified()
-    # an age, not a time: the hosts' clocks need not agree with ours
-    when = ["--since", f"-{time.time() - at:.0f}s"] if at else ["-b"]
+    age = time.time() - at if at else None
     found = []
     for h in (h for h in health.hosts if h.reachable):
-        units = [word for unit in h.units for word in ("-u", unit)]
-        argv = ["journalctl", "-q", "--no-pager", "-o", "cat", *when, *units, f"--grep={_ERROR_LINES}"]
-        result = fleet[h.host.name].run(argv, timeout=30)
-        lines = result.out.decode("utf-8", "replace").splitlines()
-        found += [f"{h.host.name}: {line.strip()}" for line in lines]
+        lines = _errors(fleet[h.host.name], h.units, age)
+        if age is not None and any(_NOT_KNOWN in line for line in lines):
+            lasting = _errors(fleet[h.host.name], h.units, age - _TOKEN_TTL) if age > _TOKEN_TTL else []
+            lines = [line for line in lines if _NOT_KNOWN not in line or line in lasting]
+        found += [f"{h.host.name}: {line}" for line in lines]
     return not found, f"{len(found)} lines, the last: {found[-1]}" if found else "none"
+
+
+def _errors(remote: Remote, units: Iterable[str], age: float | None) -> list[str]:
+    """Of the last `age` seconds, not since a time: the hosts' clocks need not agree with ours. None: since the boot."""
+    when = ["-b"] if age is None else ["--since", f"-{age:.0f}s"]
+    chosen = [word for unit in units for word in ("-u", unit)]
+    argv = ["journalctl", "-q", "--no-pager", "-o", "cat", *when, *chosen, f"--grep={_ERROR_LINES}"]
+    return [line.strip() for line in remote.run(argv, timeout=30).out.decode("utf-8", "replace").splitlines()]
 
 
 def _certificates(health: Health) -> tuple[bool, str]:
