@@ -1,17 +1,20 @@
-"""Benchmarks: our speed beside pyinfra's and Ansible's, on the lab's own hosts. The work is in `bench/`."""
+"""Benchmarks on the lab's own hosts: our speed beside pyinfra's and Ansible's, and times after faults. See `bench/`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from invoke.context import Context
+from invoke.exceptions import Exit
 
 from ..core.errors import InputError
 from .base import command, confirm, inventory, say
 
 _HELP = {
-    "runs": "how often each tool runs (default: 5; scale: 3)",
+    "runs": "how often each tool runs, or each fault is done (default: 5; scale: 3)",
     "counts": "sizes of the fleet, a comma list (default: 1,10,50,100)",
+    "only": "which faults, a comma list of their names (default: all of them)",
+    "leader": "with the primary's faults also where its host is the raft leader",
     "report": "the document that gets the table (default: docs/BENCHMARKS.md)",
 }
 
@@ -41,6 +44,30 @@ def scale(
     sizes = parsed(counts)
     confirm("Wipe the lab's node spare (127.0.7.7)?", yes)
     _tell("bench.scale", benchmark.measure(sizes, _count(runs), say), report)
+
+
+@command(help=_HELP)
+def failover(
+    c: Context, runs: int = 5, only: str = "", leader: bool = False, inventory_: str = "", report: str = "",
+    yes: bool = False, debug: bool = False,
+) -> None:  # fmt: skip
+    """Hurt the deployed lab in every way, under load, and time its recovery. Exit code 1 when a promise broke."""
+    from bench import book
+    from bench import failover as benchmark
+    from bench.promised import chosen
+    from bench.rig import refuse_what_is_no_lab
+
+    cluster, names = inventory(inventory_), chosen(only, leader)
+    count, path = _count(runs), Path(report) if report else book.BOOK
+    refuse_what_is_no_lab(cluster)
+    confirm(f"Do {', '.join(names)} to cluster {cluster.name}, {count} times each?", yes)
+    tables, failing = benchmark.measure(cluster, names, count, path, say)
+    print("\n".join(tables))
+    say(f"written to {path}")
+    for fault in failing:
+        say(f"FAIL: {fault}")
+    if failing:
+        raise Exit(code=1)
 
 
 def _count(runs: int) -> int:
