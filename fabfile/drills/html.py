@@ -22,7 +22,8 @@ from .small import bullet, sparkline
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-SIGNS: dict[Verdict, str] = {"PASS": "✓", "FAIL": "✕", "UNKNOWN": "?", "ABORTED": "■"}  # beside the word and the colour
+# beside the word and the colour
+SIGNS: dict[Verdict, str] = {"PASS": "✓", "FAIL": "✕", "UNKNOWN": "?", "ABORTED": "■", "SKIPPED": "–"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Drill:
     record: Record
     measures: tuple[tuple[Measure, Picture | None], ...]
     latencies: tuple[tuple[str, str], ...]
-    pictures: tuple[Picture, ...]
+    pictures: tuple[tuple[str, Picture], ...]
     runs: tuple[Record, ...]
     sparkline: Picture | None
     compared: str
@@ -67,15 +68,18 @@ def report(records: Sequence[Record], before: Sequence[Record] = ()) -> str:
 
 
 def title(records: Sequence[Record]) -> str:
-    """`PASS: kill-primary on m1`, `Gameday: 12 of 14 drills passed`"""
+    """`PASS: kill-primary on m1`, `Gameday: 12 of 14 drills passed`; skipped ones are not counted."""
     if len(records) == 1:
         where = f" on {records[0].target}" if records[0].target else ""
         return f"{records[0].verdict}: {records[0].drill}{where}"
-    return f"Gameday: {totals(records).get('PASS', 0)} of {words.plural(len(records), 'drill')} passed"
+    counts = totals(records)
+    run = len(records) - counts.get("SKIPPED", 0)
+    return f"Gameday: {counts.get('PASS', 0)} of {words.plural(run, 'drill')} passed"
 
 
 def _drill(number: int, record: Record, before: Sequence[Record]) -> Drill:
     last = earlier(record, before)
+    judged = [r for r in last if r.judged]
     return Drill(
         id=f"drill-{number}",
         record=record,
@@ -83,7 +87,7 @@ def _drill(number: int, record: Record, before: Sequence[Record]) -> Drill:
         latencies=latencies(record.requests),
         pictures=pictures(record),
         runs=(record, *reversed(last)) if last else (),
-        sparkline=sparkline([*last, record]) if last else None,
+        sparkline=sparkline([*judged, record]) if judged and record.judged else None,
         compared=compared(record, last),
     )
 

@@ -37,24 +37,25 @@ def measures_of(record: Record) -> tuple[Measure, ...]:
 
     Where the drill has no verdict on the cluster, UNKNOWN and ABORTED, no number is held against a promise.
     """
-    promise = record.promise
+    promise, since = record.promise, " of the undo" if record.since_undo else ""
     rows = (
         _timed("detected", record.detected_s, promise.detect_s, record.error_s),
-        _timed("recovered", record.recovered_s, promise.recover_s, record.error_s),
+        _timed("recovered", record.recovered_s, promise.recover_s, record.error_s, since),
         _failures(record.requests, promise.failed_requests),
         _primaries(record.two_primaries),
     )
     found = tuple(row for row in rows if row is not None)
-    if record.verdict in ("PASS", "FAIL"):
+    if record.judged:
         return found
     return tuple(row if row.word == "free" or row.name == "primaries" else replace(row, word="void") for row in found)
 
 
-def _timed(name: str, value: float | None, limit: float | None, error_s: float) -> Measure | None:
+def _timed(name: str, value: float | None, limit: float | None, error_s: float, since: str = "") -> Measure | None:
+    """since: from when it counts, where that is not the fault."""
     if value is None and limit is None:
         return None
     measured = seconds(value) if value is None else f"{seconds(value)} ± {given(error_s)}"
-    promised = "not promised" if limit is None else f"within {given(limit)}"
+    promised = "not promised" if limit is None else f"within {given(limit)}{since}"
     return Measure(name, measured, promised, judged(value, limit, error_s), value, limit)
 
 
@@ -92,15 +93,19 @@ def latencies(requests: Requests) -> tuple[tuple[str, str], ...]:
 
 
 def compared(record: Record, before: Sequence[Record]) -> str:
-    """One sentence: this recovery beside the median of the earlier runs that recovered."""
-    known = [r.recovered_s for r in before if r.recovered_s is not None]
+    """One sentence: this recovery beside the median of the earlier runs that recovered; only judged runs count."""
+    judged_ones = [r for r in before if r.judged]
+    known = [r.recovered_s for r in judged_ones if r.recovered_s is not None]
     if not before:
         return "No earlier run of this drill is kept."
+    if not judged_ones:
+        return f"None of the last {plural(len(before), 'run')} came to a verdict."
     if not known:
-        return f"None of the last {plural(len(before), 'run')} recovered."
+        return f"None of the last {plural(len(judged_ones), 'judged run')} recovered."
     usual, runs = median(known), plural(len(known), "earlier run")
-    if record.recovered_s is None:
-        return f"Never recovered; the median of {runs} that did is {seconds(usual)}."
+    if not record.judged or record.recovered_s is None:
+        this = "Never recovered" if record.judged else "This run has no verdict"
+        return f"{this}; the median of {runs} that recovered is {seconds(usual)}."
     apart = record.recovered_s - usual
     if abs(apart) <= max(record.error_s, 0.005):
         return f"As fast as the median of {runs}, {seconds(usual)}, within the error bar."

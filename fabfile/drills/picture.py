@@ -19,47 +19,61 @@ from .words import given, seconds
 WIDTH, LEFT, GUTTER = 960, 70, 190  # the gutter on the right holds what belongs to the end of a line
 RIGHT = WIDTH - GUTTER
 _ROW = 19
+_BELOW = 19  # from the axis to its numbers: clear of the lowest number at its left
 _CLOSE = 0.35  # a close-up is worth its place when it shows less than this share of the whole
+_FELT = 6.0  # seconds after the fault in which the requests show what it did to users
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """From the fault until `until_s` (seconds since `began`); None: it never came."""
+    """`from_s` (the fault, or its undo) until `until_s`, in seconds since `began`; None: it never came."""
 
     kind: str
+    from_s: float
     until_s: float | None
     words: str
 
 
-def pictures(record: Record) -> tuple[Picture, ...]:
-    """The whole drill and, where that squeezes what matters, a close-up around the fault."""
-    whole = (0.0, max(record.ended_s, 1.0))
-    close = window(record)
-    narrow = close is not None and close[1] - close[0] < _CLOSE * (whole[1] - whole[0])
-    return (picture(record, *whole), *([picture(record, *close)] if close and narrow else []))
+def pictures(record: Record) -> tuple[tuple[str, Picture], ...]:
+    """(caption, picture): the whole drill and, where that squeezes what matters, close-ups; none of what never began."""
+    length = record.ended_s
+    if not length:
+        return ()
+    close = [w for w in windows(record) if w[2] - w[1] < _CLOSE * length]
+    return (
+        ("What happened", picture(record, 0.0, length)),
+        *((f"Close-up around the {what}", picture(record, start, end)) for what, start, end in close),
+    )
 
 
-def window(record: Record) -> tuple[float, float] | None:
-    """From a little before the fault to a little after the last of detection and recovery; None: there is no such."""
-    seen = [s for s in (record.detected_s, record.recovered_s) if s is not None]
-    if record.fault_at_s is None or not seen:
-        return None
-    length = max(*seen, 2.0)
-    return max(0.0, record.fault_at_s - length * 0.25), record.fault_at_s + length * 1.5
+def windows(record: Record) -> Iterator[tuple[str, float, float]]:
+    """(of what, start, end): from a little before the fault, and the undo, to a little after what followed from it."""
+    from_fault = [record.detected_s, None if record.since_undo else record.recovered_s]
+    if record.since_undo and record.samples:
+        from_fault.append(_FELT)
+    after = {"fault": (record.fault_at_s, from_fault)}
+    if record.since_undo:
+        after["undo"] = (record.healed_at_s, [record.recovered_s])
+    for what, (at, times) in after.items():
+        seen = [t for t in times if t is not None]
+        if at is not None and seen:
+            length = max(*seen, 2.0)
+            yield what, max(0.0, at - length * 0.25), at + length * 1.5
 
 
 def picture(record: Record, start_s: float, end_s: float) -> Picture:
     """What happened from `start_s` to `end_s`, 960 pixels wide."""
     axis = Axis(start_s, end_s, LEFT, RIGHT)
-    marks = sorted(marks_of(record), key=lambda m: (m.until_s is None, m.until_s or 0))
+    there = [m for m in marks_of(record) if m.from_s <= end_s and (m.until_s is None or m.until_s >= start_s)]
+    marks = sorted(there, key=lambda m: (m.until_s is None, m.until_s or 0))
     top = _ROW * (len(marks) + 1) + 6
     drawn, bottom, notes = plots(record, axis, top)
     shapes: list[Shape] = [*_band(record, axis, bottom), *drawn]
     shapes += _fault(record, axis, bottom)
     for row, mark in enumerate(marks, start=1):
-        shapes += _lane(mark, record.fault_at_s or 0.0, axis, row * _ROW, bottom)
+        shapes += _lane(mark, axis, row * _ROW, bottom)
     shapes += _scale(axis, bottom)
-    below, height, unnamed = strips(record, axis, bottom + 34)
+    below, height, unnamed = strips(record, axis, bottom + 37)
     return Picture(WIDTH, int(height), _title(record, axis), (*shapes, *below), (*notes, *unnamed))
 
 
@@ -69,27 +83,29 @@ def _title(record: Record, axis: Axis) -> str:
 
 
 def marks_of(record: Record) -> Iterator[Mark]:
-    """Each with a time of its own, or the words that it never came. The numbers in the words are since the fault."""
+    """Each with a time of its own, or the words that it never came. The numbers in the words are since `from_s`."""
     began, promise = record.fault_at_s, record.promise
     aborts = [m.at_s for m in record.timeline if m.kind == "abort"]
     if aborts:
-        yield Mark("abort", aborts[0], f"aborted at {seconds(aborts[0])}")
+        yield Mark("abort", began or 0.0, aborts[0], f"aborted at {seconds(aborts[0])}")
     if began is None:
         return
+    zero = began if record.zero_s is None else record.zero_s
     if record.detected_s is not None or promise.detect_s is not None:
-        yield _seen("detected", "detection", record, record.detected_s)
+        yield _seen(record, "detected", began, record.detected_s, record.detected_at_s)
     if record.recovered_s is not None or promise.recover_s is not None:
-        yield _seen("recovered", "recovery", record, record.recovered_s)
-    if promise.recover_s is not None:
-        yield Mark("promised", record.at(promise.recover_s), f"promised within {given(promise.recover_s)}")
+        yield _seen(record, "recovered", zero, record.recovered_s, record.recovered_at_s)
+    if record.promised_at_s is not None:
+        yield Mark("promised", zero, record.promised_at_s, f"promised within {given(promise.recover_s)}")
     healed = record.healed_at_s
-    yield Mark("healed", healed, "no heal recorded" if healed is None else f"healed after {seconds(healed - began)}")
+    words = "no undo recorded" if healed is None else f"undone after {seconds(healed - began)}"
+    yield Mark("healed", began, healed, words)
 
 
-def _seen(word: str, noun: str, record: Record, since_fault: float | None) -> Mark:
-    if since_fault is None:
-        return Mark("never", None, f"{noun} never seen")
-    return Mark(word, record.at(since_fault), f"{word} after {seconds(since_fault)}")
+def _seen(record: Record, word: str, from_s: float, after_s: float | None, at_s: float | None) -> Mark:
+    if after_s is not None and at_s is not None:
+        return Mark(word, from_s, at_s, f"{word} after {seconds(after_s)}")
+    return Mark("never" if record.judged else "void", from_s, None, f"{word}: {'never' if record.judged else 'not'} seen")
 
 
 def _band(record: Record, axis: Axis, bottom: float) -> Iterator[Rect]:
@@ -105,15 +121,18 @@ def _fault(record: Record, axis: Axis, bottom: float) -> Iterator[Shape]:
     if record.fault_at_s is None:
         yield Text(LEFT, _ROW - 6, "no fault was injected", "dim")
         return
+    if record.fault_at_s < axis.start:
+        yield Text(LEFT, _ROW - 6, f"◂ fault at {seconds(record.fault_at_s)}", "fault strong")
+        return
     x = axis.px(record.fault_at_s)
     yield Line(x, _ROW / 2, x, bottom, "fault")
     yield Path(f"M{x - 5:.1f} 3h10l-5 8z", "cap fault")
     yield Text(x + 9, _ROW - 6, f"fault at {seconds(record.fault_at_s)}", "fault strong")
 
 
-def _lane(mark: Mark, from_s: float, axis: Axis, y: float, bottom: float) -> Iterator[Shape]:
-    """A line from the fault to the mark, its words behind it; an arrow where it goes on, a cross where it never came."""
-    middle, start = y + _ROW / 2, axis.px(from_s)
+def _lane(mark: Mark, axis: Axis, y: float, bottom: float) -> Iterator[Shape]:
+    """A line from the fault or the undo to the mark, its words behind; an arrow: it goes on, a cross: it never came."""
+    middle, start = y + _ROW / 2, axis.px(mark.from_s)
     inside = mark.until_s is not None and axis.holds(mark.until_s)
     end = axis.px(axis.end if mark.until_s is None else mark.until_s)
     yield Line(min(start, end), middle, end, middle, f"lane {mark.kind}")
@@ -131,5 +150,5 @@ def _scale(axis: Axis, y: float) -> Iterator[Shape]:
     yield Line(LEFT, y, RIGHT, y, "axis")
     for x, words in axis.ticks(70):
         yield Line(x, y, x, y + 4, "axis")
-        yield Text(x, y + 16, words, "tick", "middle", 11)
-    yield Text(RIGHT + 18, y + 16, "s since the drill began", "tick", size=11)
+        yield Text(x, y + _BELOW, words, "tick", "middle", 11)
+    yield Text(RIGHT + 18, y + _BELOW, "s since the drill began", "tick", size=11)

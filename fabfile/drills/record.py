@@ -1,7 +1,8 @@
 """What a drill leaves behind: one value, kept as JSON. The summary, the report and JUnit are functions of it alone.
 
 Every *_s is in seconds since `began` by the operator's monotonic clock, except detected_s and recovered_s, which are
-seconds since the fault. None stands for what was never seen, or never asked for; it is never 0.
+seconds since the fault (recovered_s since its undo, with `since_undo`). None stands for what was never seen, or never
+asked for; it is never 0.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
-Verdict: TypeAlias = Literal["PASS", "FAIL", "UNKNOWN", "ABORTED"]
+Verdict: TypeAlias = Literal["PASS", "FAIL", "UNKNOWN", "ABORTED", "SKIPPED"]
 Kind: TypeAlias = Literal["phase", "fault", "detected", "recovered", "healed", "primary", "event", "abort", "note"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -74,6 +75,8 @@ class Record:
     """began: unix s. error_s: the probe period: a change happened up to that long before it was seen.
 
     two_primaries: the checker's findings; empty: sound, None: not checked. forced: why `--force` was given.
+    since_undo: the fault is meant to last for a while, so recovery and its promise count from the undo on.
+    SKIPPED: nothing was done, for the drill does not fit the cluster; `why` says so.
     """
 
     drill: str
@@ -97,17 +100,40 @@ class Record:
     samples: tuple[Sample, ...] = ()
     forced: str | None = None
     version: str = ""
+    since_undo: bool = False
+
+    @property
+    def judged(self) -> bool:
+        """Whether it says anything of the cluster; if not, what was not seen is no news."""
+        return self.verdict in ("PASS", "FAIL")
+
+    @property
+    def zero_s(self) -> float | None:
+        """From when the recovery counts: seconds since `began`; None: that never came."""
+        return self.healed_at_s if self.since_undo else self.fault_at_s
+
+    @property
+    def recovered_at_s(self) -> float | None:
+        """Seconds since `began`."""
+        return None if self.recovered_s is None or self.zero_s is None else self.zero_s + self.recovered_s
+
+    @property
+    def promised_at_s(self) -> float | None:
+        """Until when it should have recovered: seconds since `began`."""
+        promised = self.promise.recover_s
+        return None if promised is None or self.zero_s is None else self.zero_s + promised
+
+    @property
+    def detected_at_s(self) -> float | None:
+        """Seconds since `began`."""
+        return None if self.detected_s is None or self.fault_at_s is None else self.fault_at_s + self.detected_s
 
     @property
     def ended_s(self) -> float:
         """When the last thing of the record happened: seconds since `began`."""
         times = [m.at_s for m in self.timeline] + [s.at_s for s in self.samples] + [p.at_s for p in self.primaries]
-        known = [t for t in (self.fault_at_s, self.healed_at_s, self.at(self.recovered_s)) if t is not None]
+        known = [t for t in (self.fault_at_s, self.healed_at_s, self.detected_at_s, self.recovered_at_s) if t is not None]
         return max([0.0, *times, *known])
-
-    def at(self, since_fault: float | None) -> float | None:
-        """Seconds since the fault -> seconds since `began`."""
-        return None if since_fault is None or self.fault_at_s is None else self.fault_at_s + since_fault
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, dicts and numbers; a sample is [at_s, ms, 1 where it succeeded, else 0]."""
@@ -156,8 +182,9 @@ def nearest_rank(ordered: Sequence[float], percent: int) -> float | None:
 
 
 def earlier(record: Record, others: Sequence[Record], most: int = 10) -> tuple[Record, ...]:
-    """The last runs of the same drill on the same cluster that began before this one, oldest first."""
-    same = [r for r in others if (r.drill, r.cluster) == (record.drill, record.cluster) and r.began < record.began]
+    """The last runs of the same drill on the same cluster that began before this one, oldest first; no skipped ones."""
+    same = [r for r in others if (r.drill, r.cluster) == (record.drill, record.cluster) and r.began < record.began
+            and r.verdict != "SKIPPED"]  # fmt: skip
     return tuple(sorted(same, key=lambda r: r.began)[-most:])
 
 

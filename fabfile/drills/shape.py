@@ -29,6 +29,12 @@ def count(value: object) -> int:
     return value
 
 
+def truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise Invalid("is neither true nor false")
+    return value
+
+
 def text(value: object) -> str:
     if not isinstance(value, str):
         raise Invalid("is not text")
@@ -108,6 +114,7 @@ _RECORD = _mapping({
     Optional("timeline", default=list): many(
         _mapping({Required("at_s"): number, Required("kind"): among(KINDS, "note"), Required("text"): text})),
     Optional("samples"): many(sample), Optional("forced"): maybe(text),
+    Optional("since_undo"): truth,
 })  # fmt: skip
 
 

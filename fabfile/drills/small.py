@@ -29,9 +29,9 @@ def bullet(measured: float | None, promised: float, error_s: float, word: Word, 
     return Picture(width, 24, f"{seconds(measured)}, {given(promised)}", tuple(shapes))
 
 
-def sparkline(runs: Sequence[Record], width: int = 560, height: int = 96) -> Picture:
+def sparkline(runs: Sequence[Record], width: int = 620, height: int = 96) -> Picture:
     """recovered_s of the runs, oldest first, the last one larger; a cross on top: never. The promise is the last one's."""
-    promised, right = runs[-1].promise.recover_s, width - 150
+    promised, right = runs[-1].promise.recover_s, width - 220
     values = [r.recovered_s for r in runs]
     most = max([v for v in values if v is not None] + [promised or 0, 1e-3]) * 1.15
     across, up = Axis(0, max(len(runs) - 1, 1), 14, right), Axis(0, most, height - 8, 14)
@@ -41,7 +41,7 @@ def sparkline(runs: Sequence[Record], width: int = 560, height: int = 96) -> Pic
     points = [(across.px(i), None if v is None else up.px(v)) for i, v in enumerate(values)]
     shapes += _links(points)
     shapes += [_point(x, y, x == points[-1][0]) for x, y in points]
-    word = "never recovered" if values[-1] is None else seconds(values[-1])
+    word = seconds(values[-1], "never recovered")
     ends = [(points[-1][1] or 10.0, f"this run: {word}", "strong")]
     ends += [(up.px(promised), f"promised: {given(promised)}", "dim")] if promised is not None else []
     title = "time to recovery, oldest run first: " + ", ".join(map(seconds, values))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from .axis import Axis
 from .record import Record
 from .shapes import Line, Rect, Shape, Text, clipped, lanes, text_width
-from .words import plural
 
 _TALL, _LANE, _GAP, _SIZE = 18, 15, 16, 11
 _LANES = 6  # under one strip; more would be a ladder, not a picture
@@ -34,11 +33,12 @@ def strips(record: Record, axis: Axis, top: float) -> tuple[list[Shape], float, 
     primaries = [(p.at_s, f"{p.host} · epoch {p.epoch}") for p in record.primaries]
     shapes: list[Shape] = []
     notes: tuple[str, ...] = ()
-    for name, entries in (("phase", phases), ("primary", primaries)):
+    for name, all_of_them, entries in (("phase", "phases", phases), ("primary", "primaries", primaries)):
         if entries:
             made, top, unnamed = strip(name, parts(entries, axis), axis, top)
             shapes += made
-            notes += (f"{plural(unnamed, name)} could not be named in the picture; the table has all.",) if unnamed else ()
+            left = f"{unnamed} of the {all_of_them} could not be named in the picture; the table has all."
+            notes += (left,) if unnamed else ()
     return shapes, top, notes
 
 

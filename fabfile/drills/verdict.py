@@ -35,7 +35,8 @@ def verdict_of(
     None is FAIL wherever the promise has a number: what was never seen has not happened in time.
     """
     if two_primaries:
-        return "FAIL", f"The history of the primaries is not sound: {'; '.join(two_primaries)}."
+        more = f"; and {len(two_primaries) - 1} more" if len(two_primaries) > 1 else ""
+        return "FAIL", f"The history of the primaries is not sound: {two_primaries[0]}{more}."
     if broken:
         return "UNKNOWN", f"The measurement broke: {'; '.join(broken)}."
     times = (("detected", detected_s, promise.detect_s), ("recovered", recovered_s, promise.recover_s))
