@@ -14,7 +14,8 @@ from typing import Any
 from bench.promised import MAIN
 from fabfile.core.errors import HostError
 from fabfile.core.model import Cluster
-from fabfile.core.serving import PREFIXES, UNIT, Serving, read_serving
+from fabfile.core.serving import UNIT, Serving, read_serving
+from fabfile.edge.ask import entries
 from fabfile.edge.consul import Consul, ConsulException
 from fabfile.edge.gate import members
 from fabfile.edge.serve import PROMOTE
@@ -39,11 +40,8 @@ class Eyes:
 
     def lock(self) -> Lock:
         """("", 0) while nobody holds it."""
-        entry = self._consul.ask("GET", "/v1/kv/nexus/primary?stale")[0]
-        if not entry.get("Session"):  # a release leaves an empty value
-            return "", 0
-        value = json.loads(base64.b64decode(entry["Value"]))
-        return str(value["host"]), int(value["epoch"])
+        entry, value = self._kept("nexus/primary")
+        return (str(value["host"]), int(value["epoch"])) if entry.get("Session") else ("", 0)
 
     def has_leader(self) -> bool:
         return bool(self._consul.ask("GET", "/v1/status/leader"))
@@ -67,9 +65,7 @@ class Eyes:
         return bool(own) and set(own) == {"passing"}
 
     def serving(self) -> Serving:
-        trees = [{"KV": {"Verb": "get-tree", "Key": prefix}} for prefix in PREFIXES]
-        found = self._consul.ask("PUT", "/v1/txn?stale", trees)["Results"] or ()
-        return read_serving([r["KV"] for r in found], self._consul.ask("GET", "/v1/health/state/any?stale"))
+        return read_serving(entries(self._consul, stale=True), self._consul.ask("GET", "/v1/health/state/any?stale"))
 
     def settled(self, without: str = "") -> bool:
         """All services as wanted, and none of it on the host `without`."""
@@ -95,9 +91,9 @@ class Eyes:
         return list(self._consul.ask("GET", f"/v1/health/node/{host}?stale") or ())
 
     def _kept(self, key: str) -> tuple[Mapping[str, Any], Any]:
-        """A key's entry and its JSON. ConsulException (404) when there is none."""
+        """A key's entry and its JSON, None where it is empty (a released lock). ConsulException (404) without a key."""
         entry = self._consul.ask("GET", f"/v1/kv/{key}?stale")[0]
-        return entry, json.loads(base64.b64decode(entry["Value"]))
+        return entry, json.loads(base64.b64decode(entry["Value"] or "") or "null")
 
 
 def seconds_until(holds: Mapping[str, Callable[[], bool]], began: float, limit: float) -> dict[str, float | None]:

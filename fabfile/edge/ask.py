@@ -48,10 +48,10 @@ def _full(remote: Remote, consul: Consul, alive: dict[str, bool]) -> ConsulWord:
     )
 
 
-def entries(consul: Consul) -> list[dict[str, Any]]:
-    """What our agents keep in the KV store, in one read."""
+def entries(consul: Consul, stale: bool = False) -> list[dict[str, Any]]:
+    """What our agents keep in the KV store, in one read. `stale`: without waiting for a raft leader."""
     trees = [{"KV": {"Verb": "get-tree", "Key": prefix}} for prefix in PREFIXES]
-    return [result["KV"] for result in consul.ask("PUT", "/v1/txn", trees)["Results"] or ()]
+    return [result["KV"] for result in consul.ask("PUT", f"/v1/txn{'?stale' if stale else ''}", trees)["Results"] or ()]
 
 
 def serving(servers: Iterable[Remote]) -> Serving:

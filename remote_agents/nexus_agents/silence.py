@@ -23,9 +23,12 @@ class Silence:
         self._at = float("inf")
         self._doubted_at: float | None = None
 
-    def heard(self, beat: Any, at: float) -> None:
-        if beat != self._last or self._at == float("inf"):
+    def heard(self, beat: Any, at: float) -> bool:
+        """Whether it is news."""
+        news = bool(beat != self._last or self._at == float("inf"))
+        if news:
             self._last, self._at, self._doubted_at = beat, at, None
+        return news
 
     def doubts(self, at: float) -> bool:
         """Whether it is time to ask the leader."""
@@ -33,8 +36,7 @@ class Silence:
 
     def is_sure(self, beat: Any, at: float) -> bool:
         """After `doubts`, with the leader's word: True when it has given the same one before, SURE seconds ago."""
-        self.heard(beat, at)
-        if self._at == at:
+        if self.heard(beat, at):
             return False
         if self._doubted_at is None:
             self._doubted_at = at
