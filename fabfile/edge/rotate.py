@@ -7,12 +7,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from ..core import acl
 from ..core.errors import NexusError, Refused
 from ..core.model import Cluster
 from ..core.secrets import Secrets
-from .consul import Consul
+from .consul import Consul, Refusal
 from .fleet import Fleet
 from .pki import issue, make_authority
 from .ssh import Remote
@@ -43,7 +44,7 @@ def gossip(cluster: Cluster, vault: Vault, deploy: Deploy, say: Say) -> None:
     deploy()
     with Fleet(cluster) as fleet:
         consul = Consul(_server(fleet))
-        for old in {k for ring in consul.ask("GET", _KEYRING) for k in ring["Keys"]} - {new}:
+        for old in {k for ring in _keyring(consul) for k in ring["Keys"]} - {new}:
             _keyring(consul, "DELETE", old)
     say("every agent has forgotten the old key")
     vault.save(replace(_secrets(vault), gossip_next=None))
@@ -128,11 +129,24 @@ def _all_alive(fleet: Fleet, consul: Consul) -> None:
         )
 
 
-def _keyring(consul: Consul, method: str, key: str) -> None:
-    consul.ask(method, _KEYRING, {"Key": key})
-    missed = [r for r in consul.ask("GET", _KEYRING) if method == "POST" and r["Keys"].get(key) != r["NumNodes"]]
-    if missed:
-        raise NexusError("not every agent has taken the new gossip key", "run the same command again; inv status shows who")
+def _keyring(consul: Consul, method: str = "GET", key: str = "") -> list[dict[str, Any]]:
+    """One step on every agent's keyring; the rings afterwards. Steps travel by gossip, where an agent's answer may be
+    lost without any fault (`5/6 nodes reported success`). All can be repeated, so the same is asked until all answered.
+    """
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            if method != "GET":
+                consul.ask(method, _KEYRING, {"Key": key})
+            rings: list[dict[str, Any]] = consul.ask("GET", _KEYRING)
+            if method != "POST" or all(r["Keys"].get(key) == r["NumNodes"] for r in rings):
+                return rings
+            lost = "not every agent has taken the new gossip key"
+        except Refusal as error:
+            lost = f"not every agent has answered: {error}"
+        if time.monotonic() > until:
+            raise NexusError(lost, "run the same command again; inv status shows who")
+        time.sleep(1)
 
 
 def _renew_management(server: Remote, vault: Vault, retired: tuple[str, ...], say: Say) -> str:
