@@ -1,4 +1,4 @@
-"""The prober: asks the cluster twice a second what a drill waits for. A thread; what it sees is a value, judged here.
+"""The prober: asks the cluster four times a second what a drill waits for. A thread; what it sees is a value, judged here.
 
 Managers that are not the target are asked first, so that a hurt one does not make the answers late.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..core.errors import HostError
@@ -18,27 +18,30 @@ from ..edge.consul import Consul, ConsulException
 from ..edge.gate import members
 from ..edge.ssh import Remote
 
-PERIOD = 0.5  # seconds between two questions: the error bar of what is measured
+PERIOD = 0.25  # seconds between two questions
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """at: seconds of time.monotonic() when it was asked. answered: whether any manager did; else the rest is empty.
+    """asked, at: seconds of time.monotonic() when the question left and when its last answer was there.
 
-    members: node -> alive. pids: host -> main process of the unit that is watched, with its count of restarts.
+    members: node -> alive; empty where nobody answered. answered: whether services and primary are known as well, which
+    takes a raft leader; `why` not, if so. watched: host -> what the command that is watched there said.
     """
 
+    asked: float
     at: float
     answered: bool = False
     members: Mapping[str, bool] = field(default_factory=dict)
     serving: Serving = field(default_factory=Serving)
-    pids: Mapping[str, str] = field(default_factory=dict)
+    watched: Mapping[str, str] = field(default_factory=dict)
+    why: str = ""
 
 
 def unsteady(seen: Seen, cluster: Cluster, spared: Iterable[str] = ()) -> tuple[str, ...]:
     """What is not as it should be, a clause each; nothing is asked of the `spared` hosts."""
     if not seen.answered:
-        return ("no manager answers",)
+        return (f"no manager answers{f' ({seen.why})' if seen.why else ''}",)
     left = set(spared)
     found = [f"{h.name} is not alive" for h in cluster.hosts if h.name not in left and not seen.members.get(h.name, False)]
     if seen.serving.primary is None:
@@ -51,46 +54,49 @@ def unsteady(seen: Seen, cluster: Cluster, spared: Iterable[str] = ()) -> tuple[
 
 
 class Prober(threading.Thread):
-    """`tell(seen)` hears each answer, from this thread. `unit` on `hosts` is watched, if given."""
+    """`tell(seen)` hears each answer, from this thread. `command` is watched on `hosts`, if given."""
 
     def __init__(
-        self, servers: Iterable[Remote], tell: Callable[[Seen], None], unit: str | None, hosts: Iterable[Remote]
+        self, servers: Iterable[Remote], tell: Callable[[Seen], None], command: Sequence[str], hosts: Iterable[Remote]
     ) -> None:
         super().__init__(name="prober", daemon=True)
-        self._servers, self._tell, self._unit, self._hosts = list(servers), tell, unit, list(hosts)
+        self._servers, self._tell, self._command, self._hosts = list(servers), tell, list(command), list(hosts)
         self._over = threading.Event()
-        self.times: list[float] = []
+        self.broken = ""  # a fault of our own: the numbers end here, and the drill must know it
 
     def run(self) -> None:
-        while not self._over.is_set():
-            began = time.monotonic()
-            seen = self._look(began)
-            self.times.append(began)
-            self._tell(seen)
-            self._over.wait(max(0.05, PERIOD - (time.monotonic() - began)))
+        try:
+            while not self._over.is_set():
+                seen = self._look(time.monotonic())
+                self._tell(seen)
+                self._over.wait(max(0.05, PERIOD - (time.monotonic() - seen.asked)))
+        except Exception as error:  # whatever it is, the drill still has a fault to undo
+            self.broken = f"the probes ended: {type(error).__name__}: {error}"
 
     def stop(self) -> None:
         self._over.set()
         self.join(30)
 
-    def _look(self, at: float) -> Seen:
-        pids = self._pids()
+    def _look(self, asked: float) -> Seen:
+        watched, alive, why = self._watched(), dict[str, bool](), ""
         for remote in self._servers:
             consul = Consul(remote)
             try:
-                alive = members(consul)
+                alive = alive or members(consul)
                 health = consul.ask("GET", "/v1/health/state/any")
-                return Seen(at, True, alive, read_serving(entries(consul), health), pids)
-            except (HostError, ConsulException):
-                continue
-        return Seen(at, pids=pids)
+                serving = read_serving(entries(consul), health)
+                return Seen(asked, time.monotonic(), True, members(consul), serving, watched)
+            except (HostError, ConsulException) as error:
+                why = why or " ".join(str(error).split())[:120]
+        return Seen(asked, time.monotonic(), False, alive, watched=watched, why=why)
 
-    def _pids(self) -> dict[str, str]:
+    def _watched(self) -> dict[str, str]:
         found = {}
-        for remote in self._hosts if self._unit else ():
+        for remote in self._hosts if self._command else ():
             try:
-                said = remote.run(["systemctl", "show", "-P", "MainPID", "-P", "NRestarts", str(self._unit)], timeout=5)
-                found[remote.host.name] = said.out.decode("utf-8", "replace").strip()
+                said = remote.run(self._command, timeout=5)
             except HostError:
                 continue
+            if said.code == 0:
+                found[remote.host.name] = "\n".join(sorted(said.out.decode("utf-8", "replace").split("\n"))).strip()
         return found

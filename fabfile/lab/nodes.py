@@ -131,7 +131,7 @@ def _settle(docker: Engine, key: str, say: Say) -> dict[str, str]:
         except NexusError as fault:
             hint = f"read its journal: docker exec {compose.container(node.name)} journalctl -b"
             raise NexusError(f"lab node {node.name} does not come up: {fault.message}", hint) from fault
-        _await_banner(node)
+        await_ssh(node)
         verdict, host_key = answer.strip().splitlines()
         if verdict != "running":
             say(f"{node.name} is {verdict}: some unit failed (systemctl --failed, on {node.ssh})")
@@ -141,7 +141,8 @@ def _settle(docker: Engine, key: str, say: Say) -> dict[str, str]:
         return dict(pool.map(one, NODES))
 
 
-def _await_banner(node: Node) -> None:
+def await_ssh(node: Node) -> None:
+    """NexusError when sshd there says nothing in time."""
     deadline = time.monotonic() + _SSH_WAIT
     while True:
         try:
