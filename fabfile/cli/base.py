@@ -6,6 +6,7 @@ Data goes to stdout, talk to stderr. Exit codes: 0 well, 1 an error or something
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import os
 import sys
@@ -52,7 +53,7 @@ def command(**words: Any) -> Callable[[Callable[..., Any]], Any]:
                 say("interrupted: every host is as it was or as it should be; the same command goes on from here")
                 raise Exit(code=130) from None
 
-        names = function.__code__.co_varnames[: function.__code__.co_argcount]
+        names = inspect.signature(function).parameters
         help_ = {k: v for k, v in {**HELP, **extra}.items() if k in names}
         return task(help=help_, **words)(guarded)
 

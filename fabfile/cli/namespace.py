@@ -7,7 +7,7 @@ from typing import Any
 from invoke.collection import Collection
 from invoke.tasks import Task
 
-from . import bench, deploy, health, hosts, lab, primary, quality, reach, secrets, service
+from . import bench, chaos, deploy, health, hosts, lab, primary, quality, reach, secrets, service
 
 
 def namespace() -> Collection:
@@ -23,4 +23,5 @@ def namespace() -> Collection:
     root.add_collection(Collection.from_module(bench), name="bench")
     root.add_collection(Collection.from_module(secrets), name="secrets")
     root.add_collection(Collection.from_module(service), name="service")
+    root.add_collection(chaos.collection(), name="chaos")
     return root

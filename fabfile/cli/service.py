@@ -35,12 +35,12 @@ def list_(c: Context, inventory_: str = "", json: bool = False, debug: bool = Fa
         raise Exit(code=1)
 
 
-@command(positional=["name"], help={"name": "which service to wait for (default: all)"})
+@command(help={"name": "which service to wait for (default: all)"})
 def deploy(c: Context, name: str = "", inventory_: str = "", yes: bool = False, debug: bool = False) -> None:
     """Bring the cluster to what services.yml says, and wait until it is so."""
     cluster = inventory(inventory_)
     _known(cluster, name)
-    _bring_about(cluster, {name} if name else None, yes, f"service.deploy {name}".strip())
+    _bring_about(cluster, {name} if name else None, yes, f"service.deploy{f' --name {name}' if name else ''}")
 
 
 @command(positional=["name", "count"], help={"name": "the service", "count": "how many instances, at most one a host"})

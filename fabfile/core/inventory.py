@@ -62,6 +62,13 @@ def _networks(value: object) -> list[str]:
     return found
 
 
+def _promised(value: object) -> float:
+    """Of a drill: seconds, or a number of requests. Which drills and numbers there are, the drills know."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
+        raise Invalid("is not a number from 0 on")
+    return value
+
+
 _BINARY = {Optional("binary"): s.build}
 _SSH = {
     Optional("user"): s.user,
@@ -88,6 +95,7 @@ _TOP = {
     Optional("defaults"): s.mapping(DEFAULTS),
     Optional("firewall"): s.flag,
     Optional("admin_from"): _networks,
+    Optional("promises"): {str: {str: _promised}},
     Optional("https"): s.mapping({Optional("email"): s.email, Optional("internal"): s.flag}),
 }
 HOSTS_YML = Schema(s.mapping(_TOP))
@@ -208,6 +216,7 @@ def _build(value: Mapping[str, Any], source: Path, state_root: Path, home: Path)
         admin_from=tuple(value.get("admin_from", ())),
         email=value.get("https", {}).get("email"),
         internal_ca=value.get("https", {}).get("internal"),
+        promises=value.get("promises", {}),
         ssh=SshDefaults(path(known), None if config == "none" else path(config), config != "none"),
     )
 

@@ -69,6 +69,7 @@ class Cluster:
 
     admin_from: networks that may reach SSH (empty: any); firewall: whether the hosts' firewall is ours to set
     email: the ACME account's; internal_ca: every domain's certificate from Caddy's own CA (None: where no other can)
+    promises: drill -> number -> value, tighter than what the toolkit promises; drills.promises knows their names
     """
 
     name: str
@@ -84,6 +85,7 @@ class Cluster:
     admin_from: tuple[str, ...] = ()
     email: str | None = None
     internal_ca: bool | None = None
+    promises: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def host(self, name: str) -> Host:
         """The host of that name; KeyError when there is none."""

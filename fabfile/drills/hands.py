@@ -20,10 +20,16 @@ class Power(Protocol):
     def on(self, host: str) -> None: ...
 
 
+class Unfit(HostError):
+    """The host itself says that the fault cannot be done there; nothing was touched."""
+
+
 def fault(remote: Remote, argv: Sequence[str]) -> Answer:
     """fault.sh on the host, by words of `onhost`; its answer. HostError with its own reason when it refuses or fails."""
     done = remote.run(argv, [(SCRIPTS / "fault.sh").read_bytes()], timeout=120)
     said = onhost.answer(done.out)
+    if said.word == "refused":
+        raise Unfit(remote.host.name, said.why, "nothing was injected; inv chaos.list says what each drill needs")
     if said.bad or done.code != 0:
         raise HostError(remote.host.name, said.why or done.err.strip(), "inv chaos.heal undoes what was left anywhere")
     return said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from ..core.errors import HostError, Refused
 from ..core.topology import Address, addresses
 from ..edge import services
@@ -10,7 +12,10 @@ from ..edge.consul import Consul, ConsulException
 from ..edge.fleet import Fleet
 from ..edge.serve import managers
 from ..edge.state import State
+from .look import Seen, unsteady
 from .plan import Scene
+
+_TURN = 0.5  # seconds between two looks
 
 
 def look(fleet: Fleet) -> Scene:
@@ -25,6 +30,32 @@ def look(fleet: Fleet) -> Scene:
     where: dict[str, Address] = addresses(cluster, facts, State(cluster.state).addresses())
     return Scene(cluster, word.serving, word.leader, word.members, where, services.load(cluster),
                  _version(fleet, str(word.asked)))  # fmt: skip
+
+
+def await_settled(fleet: Fleet, seconds: float) -> tuple[str, ...]:
+    """Between two drills: all voters are back and caught up, all else is steady. What is not, when the time is up."""
+    until = time.monotonic() + seconds
+    while True:
+        lacking = _lacking(fleet)
+        if not lacking or time.monotonic() > until:
+            return lacking
+        time.sleep(_TURN)
+
+
+def _lacking(fleet: Fleet) -> tuple[str, ...]:
+    cluster, servers = fleet.cluster, managers(fleet)
+    word = ask(servers)
+    if word.asked is None or word.leader is None:
+        return ("no manager answers" if word.asked is None else "there is no raft leader",)
+    gone = [h.name for h in cluster.having("manager") if h.name not in word.voters]
+    found = [f"{name} is no voter" for name in gone]
+    try:
+        if not Consul(fleet[word.asked]).ask("GET", "/v1/operator/autopilot/health")["Healthy"]:
+            found.append("a manager is not caught up yet")
+    except (HostError, ConsulException) as error:
+        found.append(str(error).splitlines()[0])
+    now = time.monotonic()
+    return (*found, *unsteady(Seen(now, now, True, word.members, word.serving), cluster))
 
 
 def _version(fleet: Fleet, asked: str) -> str:

@@ -77,9 +77,13 @@ class Lab:
         self, *words: str, timeout: float = 180, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """The toolkit as a process; output captured."""
-        return subprocess.run(
-            self.argv(*words), cwd=ROOT, env=self.env(env), text=True, capture_output=True, timeout=timeout, check=False
-        )
+        try:
+            return subprocess.run(
+                self.argv(*words), cwd=ROOT, env=self.env(env), text=True, capture_output=True, timeout=timeout, check=False
+            )
+        except subprocess.TimeoutExpired as late:
+            said = (late.stderr or b"").decode()[-3000:]  # where it stood still
+            raise AssertionError(f"inv {' '.join(words)} did not end in {timeout:.0f} s:\n{said}") from late
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         """The same, left running in a process group of its own."""

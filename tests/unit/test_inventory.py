@@ -74,7 +74,7 @@ def test_the_reference_names_every_key() -> None:
     schema = inventory.HOSTS_YML
     assert isinstance(schema, Schema)
     text = (ROOT / "docs/examples/reference.yml").read_text()
-    assert len(known_keys(schema.schema)) == 26
+    assert len(known_keys(schema.schema)) == 27
     assert [key for key in known_keys(schema.schema) if f"{key}:" not in text] == []
     reference = yaml.safe_load(text)
     assert set(reference["defaults"]) == known_keys(dict(inventory.DEFAULTS))
