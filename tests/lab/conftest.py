@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from fabfile.lab import compose, engine, image, nodes, plugin
+from fabfile.lab import compose, engine, image, images, nodes, plugin
 from fabfile.lab.keys import key_file, known_hosts_file, write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -194,6 +194,19 @@ def well(lab: Lab) -> Iterator[Lab]:
     lab.deploy()
     yield lab
     lab.deploy()
+
+
+@pytest.fixture(scope="module")
+def served(lab: Lab) -> Iterator[Lab]:
+    """The lab with the shipped services, all passing, and no other epoch's deeds before."""
+    images.ensure()
+    shutil.copy(ROOT / "services.yml", lab.inventory.parent / "services.yml")
+    said = lab.deploy()
+    assert "as wanted" in said
+    yield lab
+    (lab.inventory.parent / "services.yml").write_text("services: {}\n")
+    lab.deploy()
+    (lab.inventory.parent / "services.yml").unlink()
 
 
 def wipe(lab: Lab) -> None:

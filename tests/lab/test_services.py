@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,19 +82,6 @@ def history(lab: Lab) -> tuple[str, ...]:
     events = [json.loads(line) for line in lab.ok("events", "--json", "--lines", "0").splitlines() if line.startswith("{")]
     assert len(events) > 3
     return check_history(since_an_election(read_acts(events)))
-
-
-@pytest.fixture(scope="module")
-def served(lab: Lab) -> Iterator[Lab]:
-    """The lab with the shipped services, all passing, and no other epoch's deeds before."""
-    images.ensure()
-    shutil.copy(ROOT / "services.yml", lab.inventory.parent / "services.yml")
-    said = lab.deploy()
-    assert "as wanted" in said
-    yield lab
-    (lab.inventory.parent / "services.yml").write_text("services: {}\n")
-    lab.deploy()
-    (lab.inventory.parent / "services.yml").unlink()
 
 
 def test_users_get_the_service_with_https_and_security_headers(served: Lab) -> None:

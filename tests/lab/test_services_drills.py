@@ -1,0 +1,318 @@
+"""Drills on real hosts: each fault is there, is seen by other means than its own, and leaves nothing; whatever happens to
+the operator's process meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from fabfile.core.topology import Address
+from fabfile.drills import faults, targets
+from fabfile.drills.hands import Hands, Unfit
+from fabfile.drills.targets import Target
+from fabfile.edge.fleet import Fleet
+from fabfile.edge.inventory import load
+from fabfile.lab.compose import NODES
+
+from .conftest import HOSTS, Lab
+
+pytestmark = pytest.mark.lab
+WHERE = {node.name: Address(node.cluster, node.cluster) for node in NODES if node.name in HOSTS}
+
+# All that a fault might leave: tables, queues, units and timers, files, and what runs.
+_STATE = r"""
+nft list ruleset | sed -E 's/packets [0-9]+ bytes [0-9]+//; s/# handle [0-9]+//'
+tc qdisc show
+systemctl list-units --all --plain --no-legend 'nexus*' 'consul*' 'caddy*' 'docker*' 'run-*.timer' | awk '{print $1, $3}'
+find /etc/nexus /etc/consul.d /etc/systemd/system /run/systemd/system /run/systemd/transient -type f -printf '%p %s %m\n' | sort
+find /var/lib/nexus/faults -mindepth 1 -maxdepth 1
+ps -eo comm= | grep -E '^(consul|caddy|dockerd|python3)' | sort | uniq -c
+""".strip()
+
+
+def state_of(lab: Lab, host: str) -> str:
+    return lab.on(host, f"({_STATE}) 2>/dev/null", check=False)
+
+
+def eventually(what: Callable[[], bool], seconds: float, why: Callable[[], str] = lambda: "") -> float:
+    """Seconds until it holds."""
+    began = time.monotonic()
+    while time.monotonic() - began < seconds:
+        if what():
+            return time.monotonic() - began
+        time.sleep(0.2)
+    raise AssertionError(f"not within {seconds} s: {why()}")
+
+
+def left(lab: Lab) -> list[str]:
+    """Faults that are anywhere on the hosts, by their own folders."""
+    return [f"{h}: {name}" for h in HOSTS for name in lab.on(h, "ls /var/lib/nexus/faults 2>/dev/null", check=False).split()]
+
+
+def main_pid(lab: Lab, host: str, unit: str) -> str:
+    return lab.on(host, f"systemctl show -P MainPID {unit}").strip()
+
+
+def is_stopped(lab: Lab, host: str, unit: str) -> bool:
+    """By the kernel's word: T is a process that SIGSTOP stopped."""
+    return lab.on(host, f"ps -o stat= -p {main_pid(lab, host, unit)}", check=False).strip().startswith("T")
+
+
+def drill(lab: Lab, name: str, *words: str, code: int = 0) -> dict[str, Any]:
+    """The record of a drill that was run as an operator would."""
+    done = lab.inv(f"chaos.{name}", "--yes", "--json", *words, timeout=400)
+    assert done.returncode == code, done.stdout + done.stderr
+    return dict(json.loads(done.stdout))
+
+
+class Running:
+    """A drill in a process of its own, whose lines can be waited for."""
+
+    def __init__(self, lab: Lab, log: Path, name: str, *words: str) -> None:
+        self._log = log
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(
+                lab.argv(f"chaos.{name}", "--yes", *words), env=lab.env(), stdout=file, stderr=file, start_new_session=True,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )  # fmt: skip
+
+    @property
+    def said(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def await_line(self, pattern: str, seconds: float = 60) -> None:
+        def told() -> bool:
+            found = bool(re.search(pattern, self.said, re.M))
+            assert found or self.process.poll() is None, self.said
+            return found
+
+        eventually(told, seconds, lambda: self.said)
+
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self.process.pid, number)
+
+
+@pytest.fixture
+def steady(served: Lab) -> Iterator[Lab]:
+    """All services as wanted and nothing left of any drill, before and after."""
+    eventually(lambda: served.inv("service.list").returncode == 0, 60, lambda: served.inv("service.list").stdout)
+    assert left(served) == []
+    yield served
+    served.inv("chaos.heal")
+    assert left(served) == []
+
+
+def _worker_with_hello(lab: Lab) -> str:
+    hosts = next(s["hosts"] for s in json.loads(lab.inv("service.list", "--json").stdout) if s["name"] == "hello")
+    return str(next(h for h in ("w1", "w2", "m1") if h in hosts))
+
+
+# SSH of m1, over the network of the hosts
+_REACHES = "python3 -c 'import socket; socket.create_connection((\"198.18.7.11\", 22), 2)'"
+
+# Fault, its arguments, the host ("hello": where that runs), and a command that says so while it is there, or "":
+# what was killed is back at once, and its main process is another one.
+SHAPES: tuple[tuple[str, dict[str, str], str, str], ...] = (
+    ("kill-service", {}, "hello", ""),
+    ("hang-service", {}, "hello", "ps -o stat= -p $(systemctl show -P MainPID nexus-svc-hello) | grep -q ^T"),
+    ("kill-agent", {}, "w2", ""),
+    ("kill-balancer", {}, "lb1", ""),
+    ("kill-consul", {}, "w1", ""),
+    ("stop-primary", {}, "m2", "! systemctl is-active -q nexus-orchestrator"),
+    ("kill-primary", {}, "m3", ""),
+    ("freeze-primary", {}, "m2", "ps -o stat= -p $(systemctl show -P MainPID nexus-orchestrator) | grep -q ^T"),
+    ("partition", {}, "w1", f"! {_REACHES}"),
+    ("partition", {"way": "in"}, "w2", f"! {_REACHES}"),
+    ("partition", {"way": "udp"}, "lb1", f"{_REACHES} && nft list ruleset | grep -q 'table.*nexus_fault'"),
+    ("packet-loss", {"percent": "100"}, "w1", f"! {_REACHES}"),
+    ("burn-cpu", {"cores": "1"}, "w2", "ps -eo pcpu=,args= | awk '$1 > 5' | grep -q burn"),
+    ("eat-memory", {"mb": "100"}, "w1", "ps -eo rss=,args= | awk '$1 > 90000' | grep -q eat"),
+    ("stop-docker", {}, "w1", "! systemctl is-active -q docker.service docker.socket"),
+    ("corrupt-config", {}, "w1", "! consul validate -quiet /etc/consul.d/"),
+    ("corrupt-config", {"path": "/etc/nexus/worker.json"}, "w2", "! python3 -m json.tool /etc/nexus/worker.json"),
+)  # fmt: skip
+
+
+_IDS = ["-".join([s[0], *s[1].values()]) for s in SHAPES]
+
+
+@pytest.mark.parametrize(("name", "given", "place", "proof"), SHAPES, ids=_IDS)
+def test_a_fault_is_there_and_then_is_gone_without_a_trace(
+    steady: Lab, name: str, given: dict[str, str], place: str, proof: str
+) -> None:
+    """Seen on the host by other means; after its undo tables, units, files and processes are what they were."""
+    host = _worker_with_hello(steady) if place == "hello" else place
+    fault = faults.FAULTS[name]
+    values = faults.arguments(fault, given)
+    service = "hello" if fault.on_service else None
+    unit = faults.unit_of(fault, values, service) or ""
+    cluster, _ = load(str(steady.inventory), os.environ, Path.cwd())
+    words = faults.script_words(
+        fault, values, service, targets.peers(fault, host, Target((host,), service, host), cluster, WHERE)
+    )
+    before, pid = state_of(steady, host), main_pid(steady, host, unit) if unit else ""
+    hands = Hands(secrets.token_hex(6), name, 60)
+    with Fleet(cluster, [cluster.host(host)]) as fleet:
+        hands.arm(fleet[host], words)
+        assert "nexus-fault" in steady.on(host, "systemctl list-timers --all --no-legend")
+        try:
+            hands.inject(fleet[host])
+            if proof:
+                steady.eventually(host, proof, 10)
+            else:
+                eventually(lambda: main_pid(steady, host, unit) not in (pid, "0"), 20)
+        finally:
+            hands.revert(fleet[host])
+    eventually(lambda: state_of(steady, host) == before, 40, lambda: f"{before}\n---\n{state_of(steady, host)}")
+    if proof:
+        with pytest.raises(AssertionError):
+            steady.on(host, proof)
+
+
+def test_what_a_container_cannot_do_is_refused_before_anything_happens(steady: Lab) -> None:
+    """The shared disk and the shared clock of a container; latency where the kernel has no netem, which it says."""
+    cluster, _ = load(str(steady.inventory), os.environ, Path.cwd())
+    before = state_of(steady, "w1")
+    with Fleet(cluster, [cluster.host("w1")]) as fleet:
+        for name, words in (("fill-disk", ("20",)), ("skew-clock", ("60",))):
+            with pytest.raises(Unfit, match="container"):
+                Hands(secrets.token_hex(6), name, 60).arm(fleet["w1"], words)
+    assert state_of(steady, "w1") == before
+
+
+def test_a_killed_process_and_a_killed_primary_are_drills_that_pass(steady: Lab, tmp_path: Path) -> None:
+    """The record has what was promised, measured and seen; managers' history was checked; the page and JUnit are there."""
+    junit = tmp_path / "drill.xml"
+    record = drill(steady, "kill-service", "--junit", str(junit))
+    assert (record["verdict"], record["promise"]["recover_s"]) == ("PASS", 10)
+    assert 0 < record["recovered_s"] <= 10
+    assert record["error_s"] > 0
+    assert record["requests"]["sent"] > 40
+    assert {m["kind"] for m in record["timeline"]} >= {"phase", "fault", "detected", "recovered", "healed"}
+    assert Path(record["report"]).read_text().startswith("<!")
+    suite = ElementTree.parse(junit).getroot()  # noqa: S314  our own file
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("1", "0", "0")
+    record = drill(steady, "kill-primary")
+    assert (record["verdict"], record["two_primaries"]) == ("PASS", [])
+    assert len(record["primaries"]) >= 2
+    assert record["primaries"][-1]["epoch"] > record["primaries"][0]["epoch"]
+    assert "kill-primary" in steady.ok("chaos.report")
+
+
+def test_nothing_is_injected_where_the_start_is_not_steady(steady: Lab) -> None:
+    """A host that Consul has lost: refused with its name, and no host was armed."""
+    steady.on("w2", "systemctl stop consul")
+    try:
+        eventually(lambda: "w2" in steady.consul("m1", "members | grep -E 'left|failed'", check=False), 30)
+        done = steady.inv("chaos.kill-service", "--yes", "--target", "service:boxed")
+        assert done.returncode == 1
+        assert "w2 is not alive" in done.stderr
+        assert "nothing was injected" in done.stderr
+        assert left(steady) == []
+    finally:
+        steady.on("w2", "systemctl start consul")
+
+
+def test_what_would_take_too_much_is_refused(steady: Lab) -> None:
+    """A majority of the managers, the only balancer: not without --force and a reason. A dry run touches nothing."""
+    done = steady.inv("chaos.partition", "--target", "majority", "--yes")
+    assert done.returncode == 1
+    assert "quorum would go" in done.stderr
+    done = steady.inv("chaos.stop-host", "--target", "lb1", "--yes")
+    assert done.returncode == 1
+    assert "No load balancer would be left" in done.stderr
+    plan = json.loads(steady.ok("chaos.partition", "--dry-run", "--json", "--target", "majority", "--force", "to see it"))
+    assert plan["forced"] == "to see it"
+    assert len(plan["hosts"]) == 2
+    assert left(steady) == []
+
+
+def test_a_second_drill_and_a_deploy_are_refused_and_ctrl_c_heals(steady: Lab, tmp_path: Path) -> None:
+    """Both are told what holds the cluster; the interrupted drill undoes its fault and is ABORTED, exit code 3."""
+    running = Running(steady, tmp_path / "log", "packet-loss", "--target", "w1", "--percent", "5")
+    running.await_line(r" fault  +packet-loss on w1")
+    for words in (("chaos.kill-service", "--yes"), ("deploy", "--yes")):
+        done = steady.inv(*words)
+        assert done.returncode == 1
+        assert "drill packet-loss on w1" in done.stderr
+    assert "nexus_fault" in steady.on("w1", "nft list ruleset")
+    running.send(signal.SIGINT)
+    assert running.process.wait(60) == 3, running.said
+    assert "interrupted by the operator" in running.said
+    assert "nexus_fault" not in steady.on("w1", "nft list ruleset")
+
+
+def test_a_drill_whose_operator_is_killed_ends_by_the_hosts_own_timer(steady: Lab, tmp_path: Path) -> None:
+    """kill -9 right after the injection: the frozen primary wakes within its TTL and 2 s, with nobody's help."""
+    running = Running(steady, tmp_path / "log", "freeze-primary", "--ttl", "20", "--no-load")
+    running.await_line(r" fault  +freeze-primary on (m\d)")
+    host = re.search(r"freeze-primary on (m\d)", running.said)[1]  # type: ignore[index]
+    running.send(signal.SIGKILL)
+    began = time.monotonic()
+    eventually(lambda: is_stopped(steady, host, "nexus-orchestrator"), 3)
+    took = eventually(lambda: not is_stopped(steady, host, "nexus-orchestrator") and not left(steady), 24)
+    assert took + (time.monotonic() - began - took) <= 24
+    assert "nothing was left" in steady.ok("chaos.heal")
+
+
+def test_an_undo_that_fails_is_loud_and_heal_finishes_it(steady: Lab, tmp_path: Path) -> None:
+    """The tool that undoes it is taken from the host meanwhile: FAIL, whatever was measured; then heal."""
+    running = Running(steady, tmp_path / "log", "packet-loss", "--target", "w2", "--percent", "5")
+    running.await_line(r" fault  +packet-loss on w2")
+    tool = steady.on("w2", "command -v nft || ls /usr/sbin/nft").strip()
+    steady.on("w2", f"mv {tool} {tool}.away")
+    try:
+        running.send(signal.SIGINT)
+        assert running.process.wait(120) == 1, running.said
+        assert "THE UNDO FAILED on w2" in running.said
+        assert "inv chaos.heal" in running.said
+        assert steady.inv("chaos.heal").returncode == 1
+    finally:
+        steady.on("w2", f"mv {tool}.away {tool}")
+    assert "nexus_fault" in steady.on("w2", "nft list ruleset")
+    assert "packet-loss is undone" in steady.ok("chaos.heal")
+    assert "nexus_fault" not in steady.on("w2", "nft list ruleset")
+
+
+def test_what_does_not_come_back_is_a_fail_at_its_time(steady: Lab, tmp_path: Path) -> None:
+    """Caddy cannot start again: after three times what is promised the drill gives up and says FAIL."""
+    binary = steady.on("lb1", "readlink -f /usr/local/bin/caddy").strip()
+    steady.on("lb1", f"mv {binary} {binary}.away")
+    try:
+        running = Running(steady, tmp_path / "log", "kill-balancer", "--no-load")
+        running.await_line(r" phase  +steady again", 90)
+    finally:
+        steady.on("lb1", f"mv {binary}.away {binary}; systemctl reset-failed caddy; systemctl start caddy")
+    assert running.process.wait(60) == 1, running.said
+    assert "FAIL" in running.said
+
+
+def test_a_host_without_power_is_replaced_and_comes_back(steady: Lab) -> None:
+    """The plug of a worker with replicas: they run elsewhere in the promised time, and users notice nothing."""
+    record = drill(steady, "stop-host", "--target", "service:hello")
+    assert record["verdict"] == "PASS", record["why"]
+    assert record["requests"]["failed"] == 0
+    assert steady.on(record["hosts"][0], "uptime -s")
+
+
+def test_a_gameday_has_a_table_a_page_and_an_exit_code(steady: Lab) -> None:
+    """A short one; what does not fit the cluster is left out with its reason, and does not count."""
+    said = steady.ok("chaos.gameday", "--only", "kill-consul,fill-disk,stop-primary", "--yes", timeout=300)
+    assert said.count("PASS") >= 3
+    assert "SKIPPED" in said
+    page = re.search(r"report: (\S+gameday\.html)", said)
+    assert page is not None
+    text = Path(page[1]).read_text()
+    assert "stop-primary" in text
+    assert "http://" not in text.replace("http://www.w3.org", "")
