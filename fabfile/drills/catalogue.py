@@ -14,6 +14,8 @@ from .model import Fault
 from .record import Promise
 
 _WIDE = 100
+# How the promises of a fault are told apart that are not its ordinary one
+_ON = {"-primary": "on the primary's host", "-quorum": "on a majority of the managers", "-udp": "with --way udp"}
 
 
 def as_json(fault: Fault, table: Mapping[str, Promise]) -> dict[str, Any]:
@@ -31,8 +33,8 @@ def vars_of(promise: Promise) -> dict[str, Any]:
 
 
 def keys(fault: Fault, table: Mapping[str, Promise]) -> list[str]:
-    """Of its promises: on an ordinary target, on the primary's host, on a majority of the managers."""
-    return [key for key in (fault.promise, f"{fault.promise}-primary", f"{fault.promise}-quorum") if key in table]
+    """Of its promises: the ordinary one first."""
+    return [key for key in (fault.promise, *(f"{fault.promise}{end}" for end in _ON)) if key in table]
 
 
 def show(faults: Sequence[Fault], table: Mapping[str, Promise]) -> None:
@@ -51,7 +53,7 @@ def _rows(fault: Fault, table: Mapping[str, Promise]) -> Iterator[tuple[str, str
     yield "measures", fault.measures
     for key in keys(fault, table):
         ordinary = key == fault.promise
-        yield "promise" if ordinary else "", ("" if ordinary else f"on {_on(key)}: ") + table[key].text
+        yield "promise" if ordinary else "", ("" if ordinary else f"{_on(key)}: ") + table[key].text
     yield "target", f"{', '.join(fault.words)} (default: {fault.target}); undone by the host after {fault.ttl} s"
     for argument in fault.arguments:
         yield f"--{argument.name}", f"{argument.meaning}: {argument.due} (default: {argument.default})"
@@ -60,4 +62,4 @@ def _rows(fault: Fault, table: Mapping[str, Promise]) -> Iterator[tuple[str, str
 
 
 def _on(key: str) -> str:
-    return "the primary's host" if key.endswith("-primary") else "a majority of the managers"
+    return next(words for end, words in _ON.items() if key.endswith(end))

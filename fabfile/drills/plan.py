@@ -91,7 +91,7 @@ def draw(fault: Fault, wish: Wish, scene: Scene, table: Mapping[str, Promise] = 
     role = faults.role_of(fault, values)
     word = wish.target or fault.target
     target = targets.resolve(fault, word, scene.cluster, scene.serving, scene.leader, scene.alive, role)
-    what = course(fault, target, scene.cluster, scene.serving.primary, table)
+    what = course(fault, target, scene.cluster, scene.serving.primary, table, values)
     reasons = blast.reasons(fault, target, scene.cluster, scene.serving, scene.alive)
     if reasons and not wish.force:
         raise Refused(

@@ -42,6 +42,8 @@ PROMISES: Mapping[str, Promise] = {
     "partition": Promise("the cut-off side never acts; replicas on the other side in 30 s", 30),
     "partition-primary": Promise("the cut-off side never acts; a standby acts in 15 s; replicas elsewhere in 30 s", 30, 15),
     "partition-quorum": Promise("workers go on; no two primaries; all recovers unattended within 60 s of the undo", 60),
+    # gossip that gets no answer by UDP asks by TCP, so nobody is dead; ours
+    "partition-udp": _after(30),
     # all of these are ours
     "packet-loss": _after(30),
     "latency": _after(30),
@@ -66,9 +68,15 @@ class Course:
 
 
 def course(
-    fault: Fault, target: Target, cluster: Cluster, primary: str | None, table: Mapping[str, Promise] = PROMISES
-) -> Course:
-    """A host that is lost with the primary on it, or with the managers' majority, is another matter than any host."""
+    fault: Fault, target: Target, cluster: Cluster, primary: str | None, table: Mapping[str, Promise] = PROMISES,
+    values: Mapping[str, str] | None = None,
+) -> Course:  # fmt: skip
+    """A host that is lost with the primary on it, or with the managers' majority, is another matter than any host; so is
+    one that is lost to gossip alone.
+    """
+    if (values or {}).get("way") == "udp":
+        key = f"{fault.promise}-udp"
+        return Course("none", "steady_after", key, table[key])
     managers = {h.name for h in cluster.having("manager")}
     if f"{fault.promise}-quorum" in table and len(managers - set(target.hosts)) <= len(managers) // 2:
         key = f"{fault.promise}-quorum"

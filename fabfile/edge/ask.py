@@ -61,6 +61,8 @@ def serving(servers: Iterable[Remote]) -> Serving:
         consul = Consul(remote)
         try:
             return read_serving(entries(consul), consul.ask("GET", "/v1/health/state/any"))
-        except (HostError, ConsulException) as error:
+        except HostError as error:
             fault = error
+        except ConsulException as error:
+            fault = HostError(remote.host.name, str(error), "inv status")
     raise fault

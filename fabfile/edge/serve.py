@@ -10,7 +10,7 @@ from typing import Any
 from ..core.errors import HostError, InputError, Refused
 from ..core.serving import ServiceState, Serving
 from .ask import serving
-from .consul import Consul
+from .consul import Consul, ConsulException
 from .fanout import each
 from .fleet import SCRIPTS, Fleet
 from .ssh import Remote
@@ -24,6 +24,21 @@ HANDOVER = 20.0  # seconds; a handover takes a fraction of one
 
 def managers(fleet: Fleet) -> list[Remote]:
     return fleet.of(fleet.cluster.having("manager"))
+
+
+def _answering(servers: list[Remote]) -> Consul:
+    """Of the first manager that knows a raft leader. HostError when none does."""
+    fault: Exception = HostError("cluster", "no manager answers", "inv status")
+    for remote in servers:
+        consul = Consul(remote)
+        try:
+            if consul.status.leader():
+                return consul
+        except HostError as error:
+            fault = error
+        except ConsulException as error:
+            fault = HostError(remote.host.name, str(error), "inv status")
+    raise fault
 
 
 def state_of(fleet: Fleet, name: str) -> ServiceState:
@@ -101,7 +116,7 @@ def promote(fleet: Fleet, host: str) -> tuple[int, float]:
     """Hands the primary over to this manager. (epoch, seconds). Refused when it does not take over, with the reason."""
     servers = managers(fleet)
     before = serving(servers)
-    consul = Consul(servers[0])
+    consul = _answering(servers)
     began = time.monotonic()
     consul.ask("PUT", f"/v1/kv/{PROMOTE}", {"to": host})
     while time.monotonic() - began < HANDOVER:
@@ -129,7 +144,7 @@ def _last_words(remote: Remote) -> str:
 
 def events(fleet: Fleet, forever: bool) -> Iterator[dict[str, Any]]:
     """The cluster's events, oldest first, each with its `order` (Raft's index); then, if asked, new ones as they come."""
-    consul, index, seen = Consul(managers(fleet)[0]), None, set[str]()
+    consul, index, seen = _answering(managers(fleet)), None, set[str]()
     while True:
         index, found = consul.kv.get(EVENTS, recurse=True, index=index, wait="5s")
         for entry in sorted(found or (), key=lambda e: int(e["CreateIndex"])):

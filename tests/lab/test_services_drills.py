@@ -35,7 +35,7 @@ _STATE = r"""
 nft list ruleset | sed -E 's/packets [0-9]+ bytes [0-9]+//; s/# handle [0-9]+//'
 tc qdisc show
 systemctl list-units --all --plain --no-legend 'nexus*' 'consul*' 'caddy*' 'docker*' 'run-*.timer' | awk '{print $1, $3}'
-find /etc/nexus /etc/consul.d /etc/systemd/system /run/systemd/system /run/systemd/transient -type f -printf '%p %s %m\n' | sort
+find /etc/nexus /etc/consul.d /etc/systemd /run/systemd/system /run/systemd/transient -type f -printf '%p %s %m\n' | sort
 find /var/lib/nexus/faults -mindepth 1 -maxdepth 1
 ps -eo comm= | grep -E '^(consul|caddy|dockerd|python3)' | sort | uniq -c
 """.strip()

@@ -35,6 +35,7 @@ def test_the_designs_numbers_are_in_the_table(key: str, detect: float | None, re
 def test_each_promise_is_told_and_used() -> None:
     """Every fault has one, every one has a sentence and a time, and none is left over."""
     keys = set(FAULTS) | {f"{name}-{what}" for name in ("stop-host", "partition") for what in ("primary", "quorum")}
+    keys.add("partition-udp")
     assert set(PROMISES) == keys
     for promise in PROMISES.values():
         assert promise.text
@@ -105,3 +106,10 @@ def test_all_faults_are_told_at_once() -> None:
     with pytest.raises(InputError) as told:
         tightened(PROMISES, {"x": {"recover_s": 1}, "kill-service": {"recover_s": 11, "detect_s": -1}})
     assert len(told.value.faults) == 3
+
+
+def test_gossip_alone_is_no_lost_host() -> None:
+    """Cut off by UDP only, a host is taken for dead by nobody: the cut is held for a while, and judged after its undo."""
+    found = course(FAULTS["partition"], Target(("m1",), None, ""), CLUSTER, "m1", values={"way": "udp"})
+    assert (found.key, found.detection, found.recovery) == ("partition-udp", "none", "steady_after")
+    assert course(FAULTS["partition"], Target(("w1",), None, ""), CLUSTER, "m1", values={"way": "in"}).key == "partition"
