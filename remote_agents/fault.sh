@@ -254,7 +254,18 @@ net_check() {
 net_inject() { nft -f "$folder/rules" 2>&1; }
 net_took() { net_seen; }
 net_seen() { nft list table inet "$table" >/dev/null 2>&1; }
-net_undo() { nft delete table inet "$table" 2>/dev/null || ! net_seen; }
+
+# Where nft cannot be asked, nobody knows, and an undo that does not know has failed.
+net_gone() {
+  tables=$(nft list tables 2>/dev/null) || return 1
+  case "
+$tables
+" in *"
+table inet $table
+"*) return 1 ;; esac
+}
+
+net_undo() { nft delete table inet "$table" 2>/dev/null || net_gone; }
 
 # --- netem: a queue of the fault's own at each device that leads to a peer -----------------------------------------------
 
@@ -674,7 +685,7 @@ revert() {
 
 # Without a folder to tell: all that bears the fault's id.
 sweep() {
-  nft delete table inet "$table" 2>/dev/null || ! net_seen || fail "the table $table does not go away"
+  ! has nft || nft delete table inet "$table" 2>/dev/null || net_gone || fail "the table $table does not go away"
   ctl stop "nexus-fault-$id-load.timer" "nexus-fault-$id-load.service" 2>/dev/null || :
   for path in $configs; do rm -f "$root$path.nexus-fault-$id"; done
 }

@@ -83,12 +83,19 @@ class Prober(threading.Thread):
             consul = Consul(remote)
             try:
                 alive = alive or members(consul)
-                health = consul.ask("GET", "/v1/health/state/any")
-                serving = read_serving(entries(consul), health)
-                return Seen(asked, time.monotonic(), True, members(consul), serving, watched)
+                return self._full(consul, asked, watched)
             except (HostError, ConsulException) as error:
                 why = why or " ".join(str(error).split())[:120]
         return Seen(asked, time.monotonic(), False, alive, watched=watched, why=why)
+
+    @staticmethod
+    def _full(consul: Consul, asked: float, watched: Mapping[str, str]) -> Seen:
+        """By the manager's own copy: to ask the raft leader is to wait for one, 7 s and more, and a look that takes long
+        makes the error bar long. Without a leader the copy is old, and is nobody's word."""
+        serving = read_serving(entries(consul, stale=True), consul.ask("GET", "/v1/health/state/any?stale"))
+        alive, leader = members(consul), consul.status.leader()
+        why = "" if leader else "there is no raft leader"
+        return Seen(asked, time.monotonic(), bool(leader), alive, serving if leader else Serving(), watched, why)
 
     def _watched(self) -> dict[str, str]:
         found = {}

@@ -75,7 +75,7 @@ class Record:
     """began: unix s. error_s: the probe period: a change happened up to that long before it was seen.
 
     two_primaries: the checker's findings; empty: sound, None: not checked. forced: why `--force` was given.
-    since_undo: the fault is meant to last for a while, so recovery and its promise count from the undo on.
+    version: Consul's. since_undo: the fault is meant to last for a while; recovery and its promise count from the undo on.
     SKIPPED: nothing was done, for the drill does not fit the cluster; `why` says so.
     """
 
