@@ -253,7 +253,7 @@ net_check() {
 
 net_inject() { nft -f "$folder/rules" 2>&1; }
 net_took() { net_seen; }
-net_seen() { nft list table inet "$table" >/dev/null 2>&1; }
+net_seen() { ! net_gone; }
 
 # Where nft cannot be asked, nobody knows, and an undo that does not know has failed.
 net_gone() {
@@ -311,6 +311,7 @@ netem_inject() {
 netem_took() { netem_seen; }
 
 netem_seen() {
+  has tc || return 0                         # as with nft: who cannot look must not call it gone
   for device in $(devices); do
     if tc qdisc show dev "$device" 2>/dev/null | grep -q ' 1fa0: root'; then return 0; fi
   done
