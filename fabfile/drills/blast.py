@@ -67,7 +67,5 @@ def _service(fault: Fault, hit: frozenset[str], service: ServiceState, cluster: 
     where = ", ".join(sorted(passing))
     if fault.in_place:
         yield f"Of {wanted} instances of {service.name}, only the one on {where} passes: mend the others first."
-    elif fault.name == "stop-docker":
-        yield f"If {service.name} runs in containers, none of its instances would be left: all that pass are on {where}."
     else:
         yield f"No instance of {service.name} would be left: all that pass are on {where}."

@@ -121,9 +121,10 @@ _ALL = (
         arguments=(Argument("seconds", "60", "how far; a negative number sets it back", (), -86400, 86400, "seconds"),),
     ),
     Fault(
-        "stop-docker", "Stops Docker and its socket on a worker.", "How soon services in containers run again.",
-        SINGLE, "one", 120, "none", "steady", needs=("docker",), role="worker", loses=frozenset({"instances"}),
-        unit="docker.service",
+        "stop-docker", "Stops Docker and its socket on a worker where a service runs in a container.",
+        "How soon the containers that ran there run and pass their checks again.",
+        ("service",), "service:NAME", 120, "unit_restarted", "steady", needs=("docker",), role="worker",
+        loses=frozenset({"instances"}), in_place=True, unit="nexus-svc-{service}.service",
     ),
     Fault(
         "corrupt-config", "Makes a configuration file unreadable, as a bad edit would.",

@@ -89,7 +89,7 @@ def draw(fault: Fault, wish: Wish, scene: Scene, table: Mapping[str, Promise] = 
     """InputError for a target, an argument or a ttl that cannot be; Refused for what would take too much away."""
     values = faults.arguments(fault, wish.values)
     role = faults.role_of(fault, values)
-    word = wish.target or fault.target
+    word = wish.target or _default(fault, scene)
     target = targets.resolve(fault, word, scene.cluster, scene.serving, scene.leader, scene.alive, role)
     what = course(fault, target, scene.cluster, scene.serving.primary, table, values)
     reasons = blast.reasons(fault, target, scene.cluster, scene.serving, scene.alive)
@@ -105,6 +105,17 @@ def draw(fault: Fault, wish: Wish, scene: Scene, table: Mapping[str, Promise] = 
         text = f"{what.promise.text} (requests are not measured: {quiet})"
         made = replace(made, course=replace(what, promise=replace(what.promise, text=text, failed_requests=None)))
     return replace(made, ttl=_ttl(made, wish.ttl))
+
+
+def _default(fault: Fault, scene: Scene) -> str:
+    """Where containers are what is hit, it is the container that has most instances."""
+    if "docker" not in fault.needs:
+        return fault.target
+    passing = {s.name: s.passing for s in scene.serving.services}
+    boxed = [s.name for s in scene.services if s.image and passing.get(s.name)]
+    if not boxed:
+        raise Refused("no service runs in a container here", "nothing was injected")
+    return f"service:{max(boxed, key=lambda name: passing[name])}"
 
 
 def _ttl(plan: Plan, asked: int | None) -> int:

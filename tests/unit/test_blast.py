@@ -68,9 +68,8 @@ def test_the_last_instance_is_kept() -> None:
     assert of("partition", "w1", now=now) == ("No instance of web would be left: all that pass are on w1.",)
     assert len(of("stop-host", "w1", "w2", now=now)) == 2
     assert of("stop-host", "w1", now=serving(service("web", 3, "-w1"))) == ()
-    assert of("stop-docker", "w2", now=now) == (
-        "If api runs in containers, none of its instances would be left: all that pass are on w2.",
-    )
+    assert of("stop-docker", "w2", name="api", now=now) == ()
+    assert len(of("stop-docker", "w1", name="web", now=now)) == 1
     assert of("burn-cpu", "w2", now=now) == ()
 
 
