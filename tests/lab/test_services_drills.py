@@ -30,9 +30,9 @@ from .conftest import HOSTS, Lab
 pytestmark = pytest.mark.lab
 WHERE = {node.name: Address(node.cluster, node.cluster) for node in NODES if node.name in HOSTS}
 
-# All that a fault might leave: tables, queues, units and timers, files, and what runs.
+# Sorted, for Docker puts its chains in another order when it starts. All that a fault might leave: tables, queues, units and timers, files, and what runs.
 _STATE = r"""
-nft list ruleset | sed -E 's/packets [0-9]+ bytes [0-9]+//; s/# handle [0-9]+//'
+nft list ruleset | sed -E 's/packets [0-9]+ bytes [0-9]+//; s/# handle [0-9]+//' | sort
 tc qdisc show
 systemctl list-units --all --plain --no-legend 'nexus*' 'consul*' 'caddy*' 'docker*' 'run-*.timer' | awk '{print $1, $3}'
 find /etc/nexus /etc/consul.d /etc/systemd /run/systemd/system /run/systemd/transient -type f -printf '%p %s %m\n' | sort
@@ -262,9 +262,9 @@ def test_a_drill_whose_operator_is_killed_ends_by_the_hosts_own_timer(steady: La
     eventually(lambda: is_stopped(steady, host, "nexus-orchestrator"), 5)
     running.send(signal.SIGKILL)
     running.process.wait()
-    assert is_stopped(steady, host, "nexus-orchestrator")
-    eventually(lambda: not is_stopped(steady, host, "nexus-orchestrator"), 22 - (time.monotonic() - armed))
-    eventually(lambda: not left(steady), 5)
+    assert left(steady)
+    eventually(lambda: not left(steady), 22 - (time.monotonic() - armed))
+    assert not is_stopped(steady, host, "nexus-orchestrator")
     assert "nothing was left" in steady.ok("chaos.heal")
 
 
@@ -293,7 +293,7 @@ def test_what_does_not_come_back_is_a_fail_at_its_time(steady: Lab, tmp_path: Pa
     steady.on("lb1", f"mv {binary} {binary}.away")
     try:
         running = Running(steady, tmp_path / "log", "kill-balancer", "--no-load", "--ttl", "20")
-        running.await_line(r" phase  +steady again", 90)
+        running.await_line(r" phase  +healing", 60)
     finally:
         steady.on("lb1", f"mv {binary}.away {binary}; systemctl reset-failed caddy; systemctl start caddy")
     assert running.process.wait(60) == 1, running.said
