@@ -30,7 +30,8 @@ from .conftest import HOSTS, Lab
 pytestmark = pytest.mark.lab
 WHERE = {node.name: Address(node.cluster, node.cluster) for node in NODES if node.name in HOSTS}
 
-# Sorted, for Docker puts its chains in another order when it starts. All that a fault might leave: tables, queues, units and timers, files, and what runs.
+# All that a fault might leave: tables (sorted, for Docker puts its own in another order when it starts), queues, units and
+# timers, files, and what runs.
 _STATE = r"""
 nft list ruleset | sed -E 's/packets [0-9]+ bytes [0-9]+//; s/# handle [0-9]+//' | sort
 tc qdisc show
