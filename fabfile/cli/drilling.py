@@ -148,8 +148,8 @@ def check_writable(path: str) -> None:
 
 
 def exit_code(records: Sequence[Record]) -> int:
-    """The worst: a broken promise before a drill without an answer."""
+    """The worst: a broken promise before a drill without an answer. Where all were skipped, nothing was answered."""
     verdicts = {record.verdict for record in records}
     if "FAIL" in verdicts:
         return FAILED
-    return NO_ANSWER if verdicts & {"UNKNOWN", "ABORTED"} else PASSED
+    return NO_ANSWER if verdicts & {"UNKNOWN", "ABORTED"} or "PASS" not in verdicts else PASSED

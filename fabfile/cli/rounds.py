@@ -36,15 +36,15 @@ def preview(fleet: Fleet, entries: Sequence[Entry], json: bool) -> None:
 
 
 def play(fleet: Fleet, entries: Sequence[Entry], load: bool) -> tuple[list[Record], Path]:
-    """All records, and the page of all. A drill that does not fit is SKIPPED; so are all after one that left the cluster
-    unsteady, or was broken off."""
+    """All records, and the page of all. A drill that does not fit is SKIPPED. After one that left the cluster unsteady, or
+    was broken off, none is run: what they would show is UNKNOWN."""
     from ..drills import store
 
     records: list[Record] = []
     ended = ""
     for number, entry in enumerate(entries, 1):
         say(f"\n{number} of {len(entries)}: {entry.title}")
-        record = _skipped(fleet, entry, ended) if ended else _one(fleet, entry, load)
+        record = _skipped(fleet, entry, f"not run: {ended}", "UNKNOWN") if ended else _one(fleet, entry, load)
         records.append(record)
         ended = ended or _why_over(fleet, record)
         say(f"{record.verdict}: {record.why}")
