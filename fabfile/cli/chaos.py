@@ -107,11 +107,12 @@ def heal(c: Context, inventory_: str = "", json: bool = False, debug: bool = Fal
     """Find and undo whatever a drill left on any host; ends a drill that is running. Repeat it as often as you like."""
     from ..drills.healing import heal as undo
     from ..edge.fleet import Fleet
-    from ..lab.power import power_of
+    from ..lab.power import is_node, power_of
 
     cluster = inventory(inventory_)
+    nodes = [(h.name, h.ssh) for h in cluster.hosts if is_node(h.name, h.ssh)]
     with Fleet(cluster) as fleet:
-        done, faults = undo(fleet, power_of([(h.name, h.ssh) for h in cluster.hosts]), say)
+        done, faults = undo(fleet, power_of(nodes) if nodes else None, say)
     if json:
         print_json({"undone": [f"{host}: {what}" for host, what in done], "failed": [f.message for f in faults]})
     for fault in faults:

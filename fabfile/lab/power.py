@@ -68,10 +68,14 @@ class LabPower:
             raise HostError(host, error.message, "./inv lab.up repairs the lab") from error
 
 
+def is_node(name: str, ssh: str) -> bool:
+    """Whether the host is a node of the lab: by its name and its SSH address."""
+    return any((node.name, node.ssh) == (name, ssh) for node in NODES)
+
+
 def power_of(hosts: Iterable[tuple[str, str]], root: Path = STATE) -> LabPower | None:
     """The lab's power, where all of these (name, SSH address) are nodes of it; None for real hosts."""
-    nodes = {(node.name, node.ssh) for node in NODES}
-    docker = engine.find(root) if set(hosts) <= nodes else None
+    docker = engine.find(root) if all(is_node(*host) for host in hosts) else None
     return LabPower(docker, root) if docker else None
 
 
