@@ -102,6 +102,8 @@ def run_deploy(
     progress = Progress()
     with Fleet(cluster) as fleet:
         facts, faults = observe(fleet, selected if needed is None else needed)
+        if faults and not any(h.name in facts for h in cluster.having("manager")):
+            raise faults[0]
         selected = tuple(h for h in selected if h.name in facts)
         refuse_if_busy(facts)
         known = told(fleet, facts)

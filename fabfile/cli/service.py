@@ -89,10 +89,11 @@ def _known(cluster: Cluster, name: str) -> None:
 
 
 def _bring_about(cluster: Cluster, names: set[str] | None, yes: bool, what: str) -> None:
+    """With whoever can be reached: a dead host is when services must be scaled, and it follows with the next deploy."""
     from ..edge.fleet import Fleet
     from .deploy import run_deploy
 
-    run_deploy(cluster, cluster.hosts, yes=yes, what=what, wait=False)
+    run_deploy(cluster, cluster.hosts, yes=yes, what=what, needed=(), wait=False)
     with Fleet(cluster) as fleet:
         wait_for_services(fleet, names)
 

@@ -144,6 +144,8 @@ def test_a_dead_worker_costs_no_request_and_leaves_no_duplicate(served: Lab) -> 
         try:
             eventually(lambda: len([h for h in hosts_of(served, "hello") if h != host]) == 2, 30)
             eventually(lambda: bool(hosts_of(served, "boxed")) and host not in hosts_of(served, "boxed"), 30)
+            for count in ("1", "2"):  # what an operator does with a dead host: it must not be in the way
+                assert f"{host}: " in served.ok("service.scale", "hello", count, "--yes")
         finally:
             subprocess.run(["docker", "start", node], check=True, capture_output=True)
     eventually(lambda: images.ensure([host]) is None, 30)  # type: ignore[func-returns-value]
