@@ -264,7 +264,8 @@ def test_a_drill_whose_operator_is_killed_ends_by_the_hosts_own_timer(steady: La
     running.send(signal.SIGKILL)
     running.process.wait()
     assert left(steady)
-    eventually(lambda: not left(steady), 22 - (time.monotonic() - armed))
+    # 20 s and 2; a look at six hosts takes a while of its own
+    eventually(lambda: not left(steady), 26 - (time.monotonic() - armed))
     assert not is_stopped(steady, host, "nexus-orchestrator")
     assert "nothing was left" in steady.ok("chaos.heal")
 
