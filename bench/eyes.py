@@ -36,7 +36,7 @@ class Eyes:
         self._consul = Consul(remote)
 
     def version(self) -> str:
-        return str(self._consul.ask("GET", "/v1/agent/self")["Config"]["Version"])
+        return self._consul.version()
 
     def lock(self) -> Lock:
         """("", 0) while nobody holds it."""

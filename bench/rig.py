@@ -19,8 +19,9 @@ from fabfile.edge.fleet import Fleet
 from fabfile.edge.serve import events, managers
 from fabfile.edge.ssh import Remote
 from fabfile.lab import engine, images
-from fabfile.lab.compose import NODES, container
+from fabfile.lab.compose import NODES
 from fabfile.lab.nodes import STATE
+from fabfile.lab.power import LabPower
 
 SERVICE, UNIT, PORT = "hello", "nexus-svc-hello.service", 8080  # of the services.yml as shipped
 Pids = Mapping[str, Mapping[str, str]]  # host -> unit of a service -> its main process
@@ -47,7 +48,7 @@ class Rig:
         docker = engine.find(STATE)
         if docker is None:
             raise NexusError("the lab does not run", "start it: inv lab.up; then inv deploy --hosts all")
-        self.cluster, self._docker = cluster, docker
+        self.cluster, self._power = cluster, LabPower(docker)
         self.fleet = Fleet(cluster)
         self._due: set[str] = set(images.WORKERS)  # hosts on which Docker may not run, as after a boot
 
@@ -91,12 +92,12 @@ class Rig:
             raise faults[0]
 
     def power_off(self, host: str) -> None:
-        self._docker.run("kill", container(host))
+        self._power.off(host)
 
     def power_on(self, host: str) -> None:
         """However often it is said."""
         self.fleet[host].close()
-        self._docker.run("start", container(host))
+        self._power.start(host)
         self._due.add(host)
 
     def pids(self) -> Pids:

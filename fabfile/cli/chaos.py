@@ -73,7 +73,7 @@ def _run_one(fault: Fault, values: dict[str, str], given: dict[str, Any]) -> Non
     if given["json"]:
         print_json(drilling.as_json(record, page))
     else:
-        before = [r for _, r in store.runs(drilling.folder(cluster), record.drill, 11)]
+        before = [r for _, r in store.runs(drilling.folder(cluster), record.drill, store.COMPARED + 1)]
         drilling.show(record, before, page)
     if code := drilling.exit_code([record]):
         raise Exit(code=code)
@@ -139,8 +139,8 @@ def report(
     folder = drilling.folder(inventory(inventory_))
     drilling.check_writable(junit)
     drill = fault_named(drill).name if drill else ""
-    kept = store.runs(folder, drill or None, last or None)
-    pages = [(record, path.with_suffix(".html")) for path, record in kept]
+    kept = store.runs(folder, drill or None, max(last, store.COMPARED + 1) if last else None)
+    pages = [(record, path.with_suffix(".html")) for path, record in kept[-last:]]
     drilling.write_junit(junit, [record for record, _ in pages])
     if json:
         drilling.print_records(pages)
@@ -150,21 +150,13 @@ def report(
         say("next: inv chaos.list, inv chaos.kill-service --dry-run")
     elif drill:
         print()
-        drilling.show(pages[-1][0], [r for _, r in store.runs(folder, drill)], pages[-1][1])
+        drilling.show(pages[-1][0], [r for _, r in kept], pages[-1][1])
     else:
-        print(f"newest: {_newest(folder, pages)}")
+        print(f"newest: {store.newest(folder, pages[-1][1])}")
     if open_ and kept:
         import webbrowser
 
-        webbrowser.open(_newest(folder, pages).as_uri())
-
-
-def _newest(folder: Any, pages: Any) -> Any:
-    """A gameday's page, if it is the newest: it has the others in it."""
-    days = sorted(folder.glob("*-gameday.html"), key=lambda p: p.stat().st_mtime)
-    newest = pages[-1][1]
-    later = days and newest.exists() and days[-1].stat().st_mtime >= newest.stat().st_mtime
-    return days[-1] if later else newest
+        webbrowser.open(store.newest(folder, pages[-1][1]).as_uri())
 
 
 @command(
@@ -206,6 +198,3 @@ def collection() -> Collection:
     for task in tasks:
         made.add_task(task)  # type: ignore[arg-type]
     return made
-
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -23,13 +24,8 @@ def as_json(fault: Fault, table: Mapping[str, Promise]) -> dict[str, Any]:
         "name": fault.name, "does": fault.does, "measures": fault.measures, "targets": list(fault.words),
         "default": fault.target, "ttl_s": fault.ttl, "needs": list(fault.needs),
         "arguments": [{"name": a.name, "default": a.default, "meaning": a.meaning, "due": a.due} for a in fault.arguments],
-        "promises": {key: vars_of(table[key]) for key in keys(fault, table)},
+        "promises": {key: asdict(table[key]) for key in keys(fault, table)},
     }  # fmt: skip
-
-
-def vars_of(promise: Promise) -> dict[str, Any]:
-    return {"text": promise.text, "recover_s": promise.recover_s, "detect_s": promise.detect_s,
-            "failed_requests": promise.failed_requests}  # fmt: skip
 
 
 def keys(fault: Fault, table: Mapping[str, Promise]) -> list[str]:

@@ -40,17 +40,24 @@ class Seen:
 
 def unsteady(seen: Seen, cluster: Cluster, spared: Iterable[str] = ()) -> tuple[str, ...]:
     """What is not as it should be, a clause each; nothing is asked of the `spared` hosts."""
+    return (*astray(seen, cluster, spared), *unsettled(seen.serving))
+
+
+def astray(seen: Seen, cluster: Cluster, spared: Iterable[str] = ()) -> tuple[str, ...]:
+    """The same of hosts and primary alone; where no manager answers, that is all there is to say."""
     if not seen.answered:
         return (f"no manager answers{f' ({seen.why})' if seen.why else ''}",)
     left = set(spared)
     found = [f"{h.name} is not alive" for h in cluster.hosts if h.name not in left and not seen.members.get(h.name, False)]
     if seen.serving.primary is None:
         found.append("nobody is primary")
-    for service in seen.serving.services:
-        if not service.settled:
-            wanted = "all" if service.wanted is None else service.wanted
-            found.append(f"{service.name} has {service.passing} of {wanted} passing")
     return tuple(found)
+
+
+def unsettled(serving: Serving) -> tuple[str, ...]:
+    """The same of services."""
+    late = [s for s in serving.services if not s.settled]
+    return tuple(f"{s.name} has {s.passing} of {'all' if s.wanted is None else s.wanted} passing" for s in late)
 
 
 class Prober(threading.Thread):

@@ -32,6 +32,11 @@ class Scene:
     services: Services = field(default_factory=Services)
     version: str = ""
 
+    @property
+    def passing(self) -> dict[str, int]:
+        """Service -> instances that pass; those that have any."""
+        return {s.name: s.passing for s in self.serving.services if s.passing}
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -111,8 +116,8 @@ def _default(fault: Fault, scene: Scene) -> str:
     """Where containers are what is hit, it is the container that has most instances."""
     if "docker" not in fault.needs:
         return fault.target
-    passing = {s.name: s.passing for s in scene.serving.services}
-    boxed = [s.name for s in scene.services if s.image and passing.get(s.name)]
+    passing = scene.passing
+    boxed = [s.name for s in scene.services if s.image and s.name in passing]
     if not boxed:
         raise Refused("no service runs in a container here", "nothing was injected")
     return f"service:{max(boxed, key=lambda name: passing[name])}"
@@ -132,8 +137,8 @@ def _ttl(plan: Plan, asked: int | None) -> int:
 def _place(target: Target, scene: Scene) -> tuple[Place | None, str]:
     """The service that is hit, if users reach it; else the one with most instances. By a balancer that is not hit."""
     balancers = sorted(scene.cluster.having("loadbalancer"), key=lambda h: h.name in target.hosts)
-    passing = {s.name: s.passing for s in scene.serving.services}
-    open_ = [s for s in scene.services if s.domain and passing.get(s.name)]
+    passing = scene.passing
+    open_ = [s for s in scene.services if s.domain and s.name in passing]
     if not balancers or not open_:
         return None, "no load balancer" if not balancers else "no service has a domain and passes"
     chosen = max(open_, key=lambda s: (s.name == target.service, passing[s.name]))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..core.model import Cluster
 from .load import Sample
-from .look import PERIOD, Seen, unsteady
+from .look import PERIOD, Seen, astray, unsettled
 from .plan import MARGIN, Plan
 from .record import Kind, Moment, Primary
 
@@ -105,16 +105,16 @@ class Run:
 
     def lacking(self, seen: Seen) -> tuple[str, ...]:
         """What is missing until the cluster has recovered, the fault in place where it is not held."""
-        plan, found = self.plan, list(unsteady(seen, self.cluster, self.plan.spared if self.healed_at is None else ()))
+        plan, hurt = self.plan, self.healed_at is None
+        found = list(astray(seen, self.cluster, plan.spared if hurt else ()))
         if plan.course.detection == "unit_restarted":
             up = [h for h in plan.target.hosts if "ActiveState=active" in seen.watched.get(h, "").split("\n")]
             found += [f"the unit on {h} is not active" for h in plan.target.hosts if h not in up]
         if plan.course.detection == "config_differs" and self.before:
-            found += [f"{self.plan.values['path']} on {h} is not as it was" for h in plan.target.hosts
+            found += [f"{plan.values['path']} on {h} is not as it was" for h in plan.target.hosts
                       if seen.watched.get(h) != self.before.watched.get(h)]  # fmt: skip
-        if plan.spared and "instances" in plan.fault.loses and self.healed_at is None:
-            return (*(f for f in found if " passing" not in f), *self._not_elsewhere(seen))
-        return tuple(found)
+        away = hurt and plan.spared and "instances" in plan.fault.loses
+        return (*found, *(self._not_elsewhere(seen) if away else unsettled(seen.serving)))
 
     def _not_elsewhere(self, seen: Seen) -> list[str]:
         """Where fewer hosts are left than instances are wanted, as many as there is room for are enough."""

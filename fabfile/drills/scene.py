@@ -60,6 +60,6 @@ def _lacking(fleet: Fleet) -> tuple[str, ...]:
 
 def _version(fleet: Fleet, asked: str) -> str:
     try:
-        return str(Consul(fleet[asked]).ask("GET", "/v1/agent/self")["Config"]["Version"])
+        return Consul(fleet[asked]).version()
     except (HostError, ConsulException):
         return ""

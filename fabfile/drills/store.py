@@ -17,14 +17,14 @@ from .html import report
 from .record import Record
 from .words import stamp
 
-_COMPARED = 10  # earlier runs that a report shows
+COMPARED = 10  # earlier runs that a report shows
 
 
 def save(folder: Path, record: Record) -> Path:
     """Both files, 0600; the path of the HTML. The report shows the last runs that the folder holds. OSError."""
     _ensure(folder)
     path = _path(folder, record)
-    before = [r for _, r in runs(folder, record.drill, _COMPARED + 1)]
+    before = [r for _, r in runs(folder, record.drill, COMPARED + 1)]
     write_atomically(path, (json.dumps(record.to_json(), allow_nan=False) + "\n").encode())
     return _write_page(path.with_suffix(".html"), [record], before)
 
@@ -45,11 +45,18 @@ def runs(folder: Path, drill: str | None = None, most: int | None = None) -> lis
     return sorted(found, key=lambda pair: pair[1].began)
 
 
+def newest(folder: Path, page: Path) -> Path:
+    """`page`, of the last drill, or the page of a gameday that is no older: it has the drill in it."""
+    days = sorted(folder.glob("*-gameday.html"), key=lambda p: p.stat().st_mtime)
+    later = days and page.exists() and days[-1].stat().st_mtime >= page.stat().st_mtime
+    return days[-1] if later else page
+
+
 def save_gameday(folder: Path, records: Sequence[Record]) -> Path:
     """`<utc stamp of the first>-gameday.html`: a table of all, and each drill's section. Its records are kept by `save`."""
     _ensure(folder)
     began = records[0].began if records else time.time()
-    before = [r for drill in sorted({r.drill for r in records}) for _, r in runs(folder, drill, _COMPARED + len(records))]
+    before = [r for drill in sorted({r.drill for r in records}) for _, r in runs(folder, drill, COMPARED + len(records))]
     return _write_page(folder / f"{stamp(began)}-gameday.html", records, before)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from ..core.errors import HostError
 from ..core.health import ConsulWord
@@ -11,6 +11,8 @@ from ..core.serving import PREFIXES, UNIT, Serving, read_serving
 from .consul import Consul, ConsulException
 from .gate import members
 from .ssh import Remote
+
+T = TypeVar("T")
 
 
 def ask(servers: Iterable[Remote]) -> ConsulWord:
@@ -56,11 +58,17 @@ def entries(consul: Consul, stale: bool = False) -> list[dict[str, Any]]:
 
 def serving(servers: Iterable[Remote]) -> Serving:
     """How the services do, by the first server that answers. HostError when none does."""
-    fault: Exception = HostError("cluster", "no manager answers", "inv status")
+    return first(servers, lambda consul: read_serving(entries(consul), consul.ask("GET", "/v1/health/state/any")))
+
+
+def first(servers: Iterable[Remote], question: Callable[[Consul], T | None]) -> T:
+    """The answer of the first server that has one; None is none. HostError with the last one's reason when none has."""
+    fault = HostError("cluster", "no manager answers", "inv status")
     for remote in servers:
-        consul = Consul(remote)
         try:
-            return read_serving(entries(consul), consul.ask("GET", "/v1/health/state/any"))
+            found = question(Consul(remote))
+            if found is not None:
+                return found
         except HostError as error:
             fault = error
         except ConsulException as error:

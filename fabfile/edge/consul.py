@@ -100,5 +100,9 @@ class Consul(BaseConsul):  # type: ignore[misc]
         words = {} if method == "GET" else {"data": json.dumps(body) if body is not None else ""}
         return getattr(self.http, method.lower())(decoded, path, **words)
 
+    def version(self) -> str:
+        """Of the agent that is asked."""
+        return str(self.ask("GET", "/v1/agent/self")["Config"]["Version"])
+
 
 __all__ = ["PORT", "Consul", "ConsulException", "Refusal"]

@@ -9,8 +9,8 @@ from typing import Any
 
 from ..core.errors import HostError, InputError, Refused
 from ..core.serving import ServiceState, Serving
-from .ask import serving
-from .consul import Consul, ConsulException
+from .ask import first, serving
+from .consul import Consul
 from .fanout import each
 from .fleet import SCRIPTS, Fleet
 from .ssh import Remote
@@ -28,17 +28,7 @@ def managers(fleet: Fleet) -> list[Remote]:
 
 def _answering(servers: list[Remote]) -> Consul:
     """Of the first manager that knows a raft leader. HostError when none does."""
-    fault: Exception = HostError("cluster", "no manager answers", "inv status")
-    for remote in servers:
-        consul = Consul(remote)
-        try:
-            if consul.status.leader():
-                return consul
-        except HostError as error:
-            fault = error
-        except ConsulException as error:
-            fault = HostError(remote.host.name, str(error), "inv status")
-    raise fault
+    return first(servers, lambda consul: consul if consul.status.leader() else None)
 
 
 def state_of(fleet: Fleet, name: str) -> ServiceState:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from fabfile.core.errors import HostError, NexusError
-from fabfile.lab import engine
+from fabfile.lab import engine, keys
 from fabfile.lab.compose import NODES, container
 from fabfile.lab.engine import Engine
 from fabfile.lab.nodes import STATE, await_ssh
@@ -35,7 +35,7 @@ class LabPower:
         """On again after so many seconds, whatever becomes of this process."""
         note = _note(self._root, host)
         note.parent.mkdir(mode=0o700, exist_ok=True)
-        note.write_text(json.dumps({"host": host, "until": time.time() + seconds}))
+        keys.write(note, json.dumps({"host": host, "until": time.time() + seconds}))
         words = [sys.executable, "-m", "fabfile.lab.power", str(self._root), host]
         subprocess.Popen(words, cwd=_ROOT, env=dict(self._docker.env), start_new_session=True, stdin=subprocess.DEVNULL,
                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
@@ -43,9 +43,13 @@ class LabPower:
     def off(self, host: str) -> None:
         self._do(host, "kill")
 
-    def on(self, host: str) -> None:
-        """However often it is said; it returns when SSH answers."""
+    def start(self, host: str) -> None:
+        """However often it is said; it does not wait for the boot."""
         self._do(host, "start")
+
+    def on(self, host: str) -> None:
+        """The same; it returns when SSH answers."""
+        self.start(host)
         try:
             await_ssh(next(node for node in NODES if node.name == host))
         except NexusError as error:

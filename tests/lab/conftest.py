@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from fabfile.core.errors import NexusError
 from fabfile.lab import compose, engine, image, images, nodes, plugin
 from fabfile.lab.keys import key_file, known_hosts_file, write
 
@@ -157,6 +158,27 @@ class Lab:
             except AssertionError:
                 time.sleep(0.3)
         self.on(host, command)
+
+
+def eventually(what: Callable[[], bool], seconds: float, why: Callable[[], object] = lambda: "") -> float:
+    """Seconds until it holds; what raises does not hold yet. `why` is asked when it never does."""
+    began = time.monotonic()
+    while time.monotonic() - began < seconds:
+        try:
+            if what():
+                return time.monotonic() - began
+        except (AssertionError, ValueError, KeyError, StopIteration, NexusError):
+            pass
+        time.sleep(0.2)
+    raise AssertionError(f"not within {seconds} s: {why()}")
+
+
+def services(lab: Lab) -> dict[str, dict[str, Any]]:
+    return {s["name"]: s for s in json.loads(lab.inv("service.list", "--json").stdout)}
+
+
+def hosts_of(lab: Lab, name: str) -> list[str]:
+    return list(services(lab)[name]["hosts"])
 
 
 @pytest.fixture(scope="session")

@@ -10,42 +10,19 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from fabfile.core.errors import NexusError
 from fabfile.core.fencing import check_history, read_acts, since_an_election
 from fabfile.drills.load import Load, Place
 from fabfile.lab import compose, images
 
-from .conftest import MANAGERS, ROOT, Lab
+from .conftest import MANAGERS, ROOT, Lab, eventually, hosts_of
 
 pytestmark = pytest.mark.lab
 WORKERS = ("m1", "w1", "w2")
 HELLO = Place("127.0.7.6", "hello.lab.test")
 BOXED = Place("127.0.7.6", "boxed.lab.test")
-
-
-def eventually(what: Callable[[], bool], seconds: float, why: str = "") -> float:
-    """Seconds until it holds."""
-    began = time.monotonic()
-    while time.monotonic() - began < seconds:
-        try:
-            if what():
-                return time.monotonic() - began
-        except (AssertionError, ValueError, KeyError, StopIteration, NexusError):
-            pass
-        time.sleep(0.2)
-    raise AssertionError(f"not within {seconds} s: {why or what}")
-
-
-def services(lab: Lab) -> dict[str, dict[str, Any]]:
-    return {s["name"]: s for s in json.loads(lab.inv("service.list", "--json").stdout)}
-
-
-def hosts_of(lab: Lab, name: str) -> list[str]:
-    return list(services(lab)[name]["hosts"])
 
 
 def settled(lab: Lab) -> bool:

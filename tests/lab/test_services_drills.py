@@ -10,7 +10,7 @@ import secrets
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -25,7 +25,7 @@ from fabfile.edge.fleet import Fleet
 from fabfile.edge.inventory import load
 from fabfile.lab.compose import NODES
 
-from .conftest import HOSTS, Lab
+from .conftest import HOSTS, Lab, eventually, hosts_of
 
 pytestmark = pytest.mark.lab
 WHERE = {node.name: Address(node.cluster, node.cluster) for node in NODES if node.name in HOSTS}
@@ -44,16 +44,6 @@ ps -eo comm= | grep -E '^(consul|caddy|dockerd|python3)' | sort | uniq -c
 
 def state_of(lab: Lab, host: str) -> str:
     return lab.on(host, f"({_STATE}) 2>/dev/null", check=False)
-
-
-def eventually(what: Callable[[], bool], seconds: float, why: Callable[[], str] = lambda: "") -> float:
-    """Seconds until it holds."""
-    began = time.monotonic()
-    while time.monotonic() - began < seconds:
-        if what():
-            return time.monotonic() - began
-        time.sleep(0.2)
-    raise AssertionError(f"not within {seconds} s: {why()}")
 
 
 def left(lab: Lab) -> list[str]:
@@ -95,7 +85,8 @@ class Running:
     def await_line(self, pattern: str, seconds: float = 60) -> None:
         def told() -> bool:
             found = bool(re.search(pattern, self.said, re.M))
-            assert found or self.process.poll() is None, self.said
+            if not found and self.process.poll() is not None:
+                pytest.fail(self.said)  # not an AssertionError, which would be waited for
             return found
 
         eventually(told, seconds, lambda: self.said)
@@ -112,11 +103,6 @@ def steady(served: Lab) -> Iterator[Lab]:
     yield served
     served.inv("chaos.heal")
     assert left(served) == []
-
-
-def _worker_with_hello(lab: Lab) -> str:
-    hosts = next(s["hosts"] for s in json.loads(lab.inv("service.list", "--json").stdout) if s["name"] == "hello")
-    return str(next(h for h in ("w1", "w2", "m1") if h in hosts))
 
 
 # Consul's servers on m1, over the network of the hosts
@@ -153,7 +139,7 @@ def test_a_fault_is_there_and_then_is_gone_without_a_trace(
     steady: Lab, name: str, given: dict[str, str], place: str, proof: str
 ) -> None:
     """Seen on the host by other means; after its undo tables, units, files and processes are what they were."""
-    host = _worker_with_hello(steady) if place == "hello" else place
+    host = next(h for h in ("w1", "w2", "m1") if h in hosts_of(steady, "hello")) if place == "hello" else place
     fault = faults.FAULTS[name]
     values = faults.arguments(fault, given)
     service = "hello" if fault.on_service else None

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from fabfile.core.services import parse
 from fabfile.core.serving import Instance, ServiceState, Serving
+from fabfile.core.topology import Address
+from fabfile.drills.faults import FAULTS
+from fabfile.drills.plan import Plan, Scene, Wish, draw
 
 from .samples import cluster_of
 
@@ -23,3 +29,14 @@ def serving(*services: ServiceState, primary: str | None = "m1") -> Serving:
 
 
 WELL = serving(service("api", 1, "w2"), service("web", 3, "m1", "w1", "w2"))
+SERVICES = parse(
+    "services:\n"
+    "  api: {image: api:1, port: 8081}\n"
+    "  web: {command: [web], port: 8080, replicas: 3, domain: web.test}\n",
+    Path("services.yml"),
+)  # fmt: skip
+SCENE = Scene(CLUSTER, WELL, "m2", ALIVE, {h.name: Address("10.0.0.1", "10.0.0.1") for h in CLUSTER.hosts}, SERVICES, "1.22")
+
+
+def plan(name: str, target: str = "", scene: Scene = SCENE, **more: object) -> Plan:
+    return draw(FAULTS[name], Wish(target, **more), scene)  # type: ignore[arg-type]

@@ -11,29 +11,16 @@ import pytest
 from fabfile.core.errors import InputError, Refused
 from fabfile.core.services import parse
 from fabfile.core.serving import Serving
-from fabfile.core.topology import Address
 from fabfile.drills.ending import _judged
 from fabfile.drills.faults import FAULTS
 from fabfile.drills.gameday import ORDER, chosen
 from fabfile.drills.load import Sample
 from fabfile.drills.look import Seen, unsteady
-from fabfile.drills.plan import MARGIN, Plan, Scene, Wish, draw
+from fabfile.drills.plan import MARGIN, Plan
 from fabfile.drills.record import Requests
 from fabfile.drills.run import Run
 
-from .targeting import ALIVE, CLUSTER, WELL, service, serving
-
-SERVICES = parse(
-    "services:\n"
-    "  api: {image: api:1, port: 8081}\n"
-    "  web: {command: [web], port: 8080, replicas: 3, domain: web.test}\n",
-    Path("services.yml"),
-)  # fmt: skip
-SCENE = Scene(CLUSTER, WELL, "m2", ALIVE, {h.name: Address("10.0.0.1", "10.0.0.1") for h in CLUSTER.hosts}, SERVICES, "1.22")
-
-
-def plan(name: str, target: str = "", scene: Scene = SCENE, **more: object) -> Plan:
-    return draw(FAULTS[name], Wish(target, **more), scene)  # type: ignore[arg-type]
+from .targeting import ALIVE, CLUSTER, SCENE, WELL, plan, service, serving
 
 
 def run(of: Plan) -> Run:

@@ -9,7 +9,7 @@ import pytest
 from fabfile.cli.drilling import as_json, exit_code, plan_json, plan_lines
 from fabfile.drills.record import Record, Verdict
 
-from .test_drill_run import plan
+from .targeting import plan
 
 
 @pytest.mark.parametrize(
