@@ -18,7 +18,7 @@ from consul.base import HTTPClient as BaseClient
 from consul.base import Response
 
 from ..core.errors import HostError
-from .channel import PORT, Channel
+from .channel import PORT
 from .ssh import Remote
 
 
@@ -32,30 +32,24 @@ class Refusal(ConsulException):  # type: ignore[misc]
 
 
 class _Client(BaseClient):  # type: ignore[misc]
-    """py-consul's HTTP face over that connection; made anew when Consul restarted in between."""
+    """py-consul's HTTP face over the host's connections."""
 
     def __init__(self, remote: Remote, token: str | None) -> None:
         super().__init__()
         self._remote = remote
         self._token = token
-        self._http: Channel | None = None
 
     def _ask(
         self, method: str, path: str, params: Any, data: str | bytes, headers: Mapping[str, str] | None
     ) -> Response:
         target = urllib.parse.quote(path, safe="/:?&=") + (f"?{urllib.parse.urlencode(params)}" if params else "")
         head = {**(headers or {}), **({"X-Consul-Token": self._token} if self._token else {})}
-        http_ = self._http or Channel(self._remote)
         try:
-            http_.request(method, target, body=data or None, headers=head)
-            answer = http_.getresponse()
-            body = answer.read().decode("utf-8", "replace")
+            answer = self._remote.http.ask(method, target, data or None, head)
         except (OSError, http.client.HTTPException) as error:
-            self._http = None
             raise HostError(self._remote.host.name, f"Consul's API did not answer ({error or type(error).__name__})",
                             "inv status; on the host: systemctl status consul") from error  # fmt: skip
-        self._http = http_
-        return Response(answer.status, dict(answer.getheaders()), body)
+        return Response(answer.status, dict(answer.headers), answer.body.decode("utf-8", "replace"))
 
     # `raw` is py-consul's, for snapshots, which nothing here asks for
     def get(self, callback: Any, path: str, params: Any = None, headers: Any = None, raw: bool = False) -> Any:  # noqa: ARG002
@@ -71,8 +65,7 @@ class _Client(BaseClient):  # type: ignore[misc]
         return callback(self._ask("DELETE", path, params, data, headers))
 
     def close(self) -> None:
-        if self._http:
-            self._http.close()
+        """Nothing to do: the connections are the host's."""
 
 
 class Consul(BaseConsul):  # type: ignore[misc]

@@ -13,7 +13,6 @@ from typing import Any
 
 from ..core.errors import HostError
 from ..core.service_model import Services, routes, wanted
-from .channel import Channel
 from .ssh import Remote
 
 WANTED = "nexus/wanted/services"
@@ -23,19 +22,15 @@ ROUTES = "nexus/services/routes"
 def published(servers: Iterable[Remote]) -> dict[str, Any] | None:
     """WANTED as the first server that answers has it, {} where nothing was ever published; None: nobody answers."""
     for remote in servers:
-        channel = Channel(remote)
         try:
-            channel.request("GET", f"/v1/kv/{WANTED}?raw", headers={"X-Consul-Token": remote.token} if remote.token else {})
-            answer = channel.getresponse()
-            body = answer.read()
+            head = {"X-Consul-Token": remote.token} if remote.token else {}
+            answer = remote.http.ask("GET", f"/v1/kv/{WANTED}?raw", None, head)
             if answer.status == 404:
                 return {}
             if answer.status == 200:
-                return dict(json.loads(body))
+                return dict(json.loads(answer.body))
         except (OSError, HostError, ValueError, http.client.HTTPException):
             continue
-        finally:
-            channel.close()
     return None
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import HostError
 from ..core.model import Cluster, Host
+from .channel import Http
 from .ssh_errors import explain
 
 if TYPE_CHECKING:  # paramiko costs 80 ms, which bad input need not wait for
@@ -42,12 +43,13 @@ class Result:
 
 
 class Remote:
-    """A host and its one connection, opened on first use. Use from one thread at a time; close it at the end."""
+    """A host and its one connection, opened on first use; close it at the end. Once it is open, any thread may use it."""
 
     def __init__(self, cluster: Cluster, host: Host) -> None:
         self.cluster = cluster
         self.host = host
         self.token: str | None = None  # for Consul's API, where the cluster has ACLs
+        self.http = Http(self.tunnel)
         self._connection: Any = None
 
     def open(self) -> None:
@@ -108,6 +110,7 @@ class Remote:
             raise HostError(self.host.name, f"port {port} on its loopback did not answer ({error})") from error
 
     def close(self) -> None:
+        self.http.close()
         if self._connection is not None:
             close_all(self._connection)
             self._connection = None
