@@ -50,18 +50,18 @@ network() {
   done
 }
 
-# The ledger as shell-matchable text: one line a file, `path|inode|size|mtime|ctime|sha256`.
-recorded_sum() {
-  case "$ledger" in *"
-$1|"*) recorded=${ledger##*"
-$1|"}; recorded=${recorded%%"
-"*}; sum=${recorded##*|} ;;
-  *) sum= ;; esac
+# Lines `path|inode|size|mtime|ctime|mode|owner|group` on stdin, the same with the sum in front where the ledger
+# (`path|inode|size|mtime|ctime|sum`) knows that very state of the file, and `-` where it does not. awk, because a
+# shell's own matching takes a quarter of a second for it.
+with_sums() {
+  awk -F '|' -v root="$root" -v ledger="$state/sums" '
+    BEGIN { while ((getline line < ledger) > 0) { split(line, f, "|"); sums[f[1] "|" f[2] "|" f[3] "|" f[4] "|" f[5]] = f[6] } }
+    { path = substr($1, length(root) + 1)
+      key = path "|" $2 "|" $3 "|" $4 "|" $5
+      print ((key in sums) ? sums[key] : "-") "|" path "|" $3 "|" $6 "|" $7 "|" $8 }'
 }
 
 files() {
-  ledger="
-$(cat "$state/sums" 2>/dev/null || :)"
   fresh=
   for path in "$@"; do
     [ -f "$root$path" ] || [ ! -e "$root$path" ] || say "odd $path"
@@ -69,15 +69,13 @@ $(cat "$state/sums" 2>/dev/null || :)"
     shift
   done
   [ $# -gt 0 ] || return 0
-  found=$(stat -L -c '%n|%i|%s|%y|%z|%a|%U|%G' -- "$@")
+  found=$(stat -L -c '%n|%i|%s|%y|%z|%a|%U|%G' -- "$@" | with_sums)
   oldifs=$IFS
   IFS='|'
-  while read -r path inode size mtime ctime mode owner group; do
-    path=${path#"$root"}
-    recorded_sum "$path|$inode|$size|$mtime|$ctime"
-    [ -n "$sum" ] || fresh="$fresh
+  while read -r sum path size mode owner group; do
+    [ "$sum" != - ] || fresh="$fresh
 $root$path"
-    say "file $path $mode $owner $group $size ${sum:--}"
+    say "file $path $mode $owner $group $size $sum"
     if [ "$size" -le 65536 ]; then small="$small
 ${path#/}"; fi
   done <<EOF
