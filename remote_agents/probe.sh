@@ -12,38 +12,29 @@ export LC_ALL
 
 say() { printf '%s\n' "$*"; }
 
+# Longer files are read by awk or sed, all of one kind by one process: a shell's `read` takes one byte a system call.
 machine() {
   say "now $(date +%s.%N)"
   say "machine $(uname -m)"
   say "bits $(getconf LONG_BIT 2>/dev/null || say 64)"
-  [ ! -r "$root/etc/os-release" ] || while IFS='=' read -r key value; do
-    case "$key" in ID | VERSION_ID | PRETTY_NAME)
-      value=${value#\"}
-      say "os.$key ${value%\"}"
-      ;;
-    esac
-  done <"$root/etc/os-release"
-  while read -r key value _; do
-    case "$key" in MemTotal:) say "memory_kb $value" ;; esac
-  done </proc/meminfo
+  set -- /proc/meminfo /proc/cpuinfo /proc/net/route "$root/etc/passwd"
+  [ ! -r "$root/etc/os-release" ] || set -- "$@" "$root/etc/os-release"
+  awk '
+    FILENAME ~ /meminfo$/ && $1 == "MemTotal:" { print "memory_kb", $2 }
+    FILENAME ~ /cpuinfo$/ && $1 == "processor" { cpus++ }
+    # the kernel knows the default route by its destination 00000000
+    FILENAME ~ /route$/ && $2 == "00000000" { print "route dev", $1 }
+    FILENAME ~ /passwd$/ { sub(/:.*/, ""); users = users " " $0 }
+    FILENAME ~ /os-release$/ && /^(ID|VERSION_ID|PRETTY_NAME)=/ { gsub(/"/, ""); sub(/=/, " "); print "os." $0 }
+    END { print "users" users; print "cpus", cpus + 0 }' "$@"
   df -Pk "$root/var/lib" | while read -r _ _ _ free _; do
     case "$free" in *[!0-9]*) ;; *) say "disk_kb $free" ;; esac
   done
   say "python $(python3 -V 2>/dev/null || :)"
   if read -r boot </proc/sys/kernel/random/boot_id; then say "boot $boot"; fi
-  cpus=0
-  while read -r key _; do
-    case "$key" in processor) cpus=$((cpus + 1)) ;; esac
-  done </proc/cpuinfo
-  [ "$cpus" -gt 0 ] || cpus=$(nproc)
-  say "cpus $cpus"
 }
 
 network() {
-  # the kernel's own table: 00000000 is the default route's destination
-  while read -r device destination _; do
-    if [ "$destination" = 00000000 ]; then say "route dev $device"; fi
-  done </proc/net/route
   command -v ip >/dev/null 2>&1 || return 0
   ip -4 -o addr show scope global 2>/dev/null | while read -r _ device _ address _; do
     say "address $device ${address%/*}"
@@ -102,9 +93,7 @@ units() {
   set -- $1
   IFS=$oldifs
   systemctl show -p Id -p LoadState -p ActiveState -p SubState -p UnitFileState -p NRestarts -p ActiveEnterTimestamp \
-    -- "$@" 2>/dev/null | while read -r line; do
-    case "$line" in ?*) say "unit $line" ;; *) say "unit" ;; esac
-  done
+    -- "$@" 2>/dev/null | sed 's/^./unit &/; s/^$/unit/'
 }
 
 kept() {
@@ -130,14 +119,12 @@ kept() {
 # What the deploy before this one placed: it is ours to compare and, when no longer wanted, to remove.
 managed() {
   [ -f "$state/$1/manifest" ] || return 0
-  while IFS= read -r line; do say "$1-manifest $line"; done <"$state/$1/manifest"
+  sed "s/^/$1-manifest /" "$state/$1/manifest"
 }
 
 managed_paths() {
   [ -f "$state/current/manifest" ] || return 0
-  while IFS='	' read -r kind path _; do
-    if [ "$kind" = file ]; then say "$path"; fi
-  done <"$state/current/manifest"
+  sed -n 's/^file	\([^	]*\)	.*/\1/p' "$state/current/manifest"
 }
 
 # The small files that `inv rollback` would bring back, so that the laptop can show the difference.
@@ -156,14 +143,8 @@ access() {
   # shellcheck disable=SC2086  # four words: client address, client port, own address, own port
   set -- ${SSH_CONNECTION:-}
   if [ $# -eq 4 ]; then say "ssh $1 $4"; fi
-  if grep -qs '^ENABLED=yes' "$root/etc/ufw/ufw.conf"; then say "ufw active"; fi
+  if [ -f "$root/etc/ufw/ufw.conf" ] && grep -q '^ENABLED=yes' "$root/etc/ufw/ufw.conf"; then say "ufw active"; fi
   if command -v dockerd >/dev/null 2>&1; then say "docker yes"; fi
-}
-
-accounts() {
-  names=
-  while IFS=: read -r name _; do names="$names $name"; done <"$root/etc/passwd"
-  say "users$names"
 }
 
 main() {
@@ -176,7 +157,6 @@ main() {
   say "uid $(id -u)"
   machine
   network
-  accounts
   access
   kept
   units "$unit_names"
