@@ -20,16 +20,18 @@ from typing import TYPE_CHECKING, Any
 from ..core.errors import HostError
 from ..core.model import Cluster, Host
 from .channel import Http
+from .known import known_hosts, pin
 from .ssh_errors import explain
 
 if TYPE_CHECKING:  # paramiko costs 80 ms, which bad input need not wait for
-    from paramiko import Channel, PKey, SSHClient, Transport
+    from paramiko import Channel, Transport
 
 TIMEOUT = 10.0  # seconds, each: TCP connect, banner, authentication
 _ATTEMPTS = 3
 _CHUNK = 1 << 17
 
-# Root by itself, or through sudo that must not ask. `sh -c` because the login shell may be none of ours.
+# For whoever is not known to be root: by itself, or through sudo that must not ask. `sh -c` because the login shell may
+# be none of ours.
 _AS_ROOT = 'if [ "$(id -u)" = 0 ]; then exec "$@"; else exec sudo -n -- env SSH_CONNECTION="$SSH_CONNECTION" "$@"; fi'
 
 
@@ -87,7 +89,8 @@ class Remote:
         on_line: Callable[[str], None] | None = None,
     ) -> Result:  # fmt: skip
         """Runs argv as root. `timeout` (seconds) bounds each silence; on_line sees stdout's lines as they come."""
-        command = "exec " + shlex.join(["sh", "-c", _AS_ROOT, "nexus", *argv])
+        as_root = () if self.connection.user == "root" else ("sh", "-c", _AS_ROOT, "nexus")
+        command = "exec " + shlex.join([*as_root, *argv])
         try:
             return _exchange(self.transport.open_session(timeout=TIMEOUT), command, stdin, timeout, on_line)
         except HostError:
@@ -126,7 +129,7 @@ def connect(cluster: Cluster, host: Host) -> Any:
         gateway=_gateway(cluster, host), connect_timeout=int(TIMEOUT), connect_kwargs=_kwargs(host.key),
     )  # fmt: skip
     for hop in hops(connection):
-        pin(hop.client, known_hosts(cluster, hop))
+        pin(hop, known_hosts(cluster, hop))
     return connection
 
 
@@ -141,31 +144,6 @@ def close_all(connection: Any) -> None:
     for hop in list(hops(connection)):
         with suppress(Exception):
             hop.close()
-
-
-def known_hosts(cluster: Cluster, connection: Any) -> list[Path]:
-    """The files that pin this connection's key: hosts.yml's own, else ssh_config's, else the usual two."""
-    if cluster.ssh.known_hosts:
-        return [cluster.ssh.known_hosts]
-    named = connection.ssh_config.get("userknownhostsfile")
-    if named:
-        return [Path(name).expanduser() for name in named.split()]
-    return [Path("~/.ssh/known_hosts").expanduser(), Path("/etc/ssh/ssh_known_hosts")]
-
-
-def pin(client: SSHClient, files: Iterable[Path]) -> None:
-    from paramiko import MissingHostKeyPolicy
-
-    from .ssh_errors import UnknownKey
-
-    class Refuse(MissingHostKeyPolicy):
-        def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> None:  # noqa: ARG002
-            raise UnknownKey(hostname, key)
-
-    for file in files:
-        if file.is_file():
-            client.load_system_host_keys(str(file))
-    client.set_missing_host_key_policy(Refuse())
 
 
 def _config(cluster: Cluster) -> Any:

@@ -25,7 +25,8 @@ def offered_key(cluster: Cluster, host: Host, hop: int = 0) -> tuple[str, Any, P
     """
     from paramiko import Transport
 
-    from .ssh import TIMEOUT, close_all, connect, hops, known_hosts
+    from .known import known_hosts, listed_as
+    from .ssh import TIMEOUT, close_all, connect, hops
     from .ssh_errors import explain
 
     connection = list(hops(connect(cluster, host)))[hop]
@@ -45,7 +46,7 @@ def offered_key(cluster: Cluster, host: Host, hop: int = 0) -> tuple[str, Any, P
         raise explain(host, error) from error
     finally:
         close_all(connection)
-    return (name if port == 22 else f"[{name}]:{port}"), key, known_hosts(cluster, connection)[0]
+    return listed_as(name, port), key, known_hosts(cluster, connection)[0]
 
 
 def hop_count(cluster: Cluster, host: Host) -> int:
