@@ -192,7 +192,11 @@ def _unified(change: FileChange) -> Iterator[str]:
 def _text(content: bytes) -> list[str]:
     """Lines that are safe on a terminal: what a host's file holds must not move the operator's cursor."""
     lines = content.decode("utf-8", "replace").splitlines()
-    return ["".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in line) for line in lines]
+    return [line if line.isprintable() else "".join(map(_visible, line)) for line in lines]
+
+
+def _visible(char: str) -> str:
+    return char if char.isprintable() or char == "\t" else "\ufffd"
 
 
 def summary(plan: HostPlan) -> str:
