@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from ..core.facts import Facts
 from ..core.model import Cluster, Host
 from .base import chosen, command, complain, confirm, inventory, print_json, say, table
+
+if TYPE_CHECKING:
+    from ..core.facts import Facts
 
 
 @command()

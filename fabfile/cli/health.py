@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from ..core.health import Health
-from ..core.serving import Serving
 from .base import command, inventory, print_json, say, table
+
+if TYPE_CHECKING:  # every command loads this file: what it does not need itself must cost it nothing
+    from ..core.health import Health
+    from ..core.serving import Serving
 
 
 @command()

@@ -8,7 +8,6 @@ import sys
 
 from invoke.context import Context
 
-from ..lab import nodes
 from .base import command, print_json, table
 
 
@@ -19,6 +18,8 @@ def _say(words: str) -> None:
 @command()
 def up(c: Context, debug: bool = False) -> None:
     """Start the lab, or repair it; changes nothing in a lab that is whole."""
+    from ..lab import nodes
+
     nodes.up(_say)
     _say("up: m1 m2 m3 w1 w2 lb1, and spare (127.0.7.7) to grow by")
 
@@ -26,6 +27,8 @@ def up(c: Context, debug: bool = False) -> None:
 @command()
 def down(c: Context, debug: bool = False) -> None:
     """Remove the lab's nodes and all that is on them, and stop Docker if lab.up started it."""
+    from ..lab import nodes
+
     nodes.down(_say)
     shutil.rmtree(nodes.STATE.parent / "lab", ignore_errors=True)  # the cluster that hosts.yml names went with its hosts
     _say("down")
@@ -34,6 +37,8 @@ def down(c: Context, debug: bool = False) -> None:
 @command()
 def status(c: Context, json: bool = False, debug: bool = False) -> None:
     """Show the lab's nodes and their addresses."""
+    from ..lab import nodes
+
     found = nodes.status()
     if json:
         print_json([dataclasses.asdict(node) for node in found])

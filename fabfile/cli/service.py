@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from invoke.context import Context
 from invoke.exceptions import Exit
 
 from ..core.errors import HostError, InputError
 from ..core.model import Cluster
-from ..core.serving import Serving
 from .base import command, complain, confirm, inventory, print_json, say
+
+if TYPE_CHECKING:
+    from ..core.serving import Serving
 
 PATIENCE = 120.0  # seconds for services to become what is wanted
 
