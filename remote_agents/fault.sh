@@ -692,8 +692,8 @@ sweep() {
 }
 
 observe() {
-  if ! recall; then
-    if net_seen || load_seen; then say present; else say absent; fi
+  if ! recall; then                          # who has no nft has never been given a table
+    if { has nft && net_seen; } || load_seen; then say present; else say absent; fi
   elif [ ! -e "$folder/injected" ] || ! "${family}_seen"; then
     say absent
   else
