@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -51,9 +53,18 @@ def _ask_the_services(cluster: Cluster) -> None:
                 raise Exit(code=1)
 
 
+def _ensure_nft() -> None:
+    """The firewall's rules and the drills' tables are judged by nft itself; without it those tests would be left out."""
+    from ..lab import packages
+
+    if shutil.which("nft", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None and packages.can_install():
+        packages.install(["nftables"], lambda words: say(f"test: {words}"))
+
+
 @command(help={"unit": "only the tests that need no lab", "only": "pytest's -k expression"})
 def test(c: Context, unit: bool = False, only: str = "") -> None:
     """Run linters, types and tests. Those of the lab take the lab over: they rebuild it, and take it down at the end."""
+    _ensure_nft()
     if not only:
         for tool in (["ruff", "check", "."], ["mypy"]):
             if subprocess.call([sys.executable, "-m", *tool], cwd=ROOT):
