@@ -34,12 +34,40 @@ chosen() { picked "$1" "$dir/actions" | head -n 1; }
 
 ctl() { if [ -z "$root" ]; then systemctl "$@"; fi; }
 
-own() { if [ "$(id -u)" = 0 ]; then chown "$1:$2" "$3"; fi; }
+# `-o OWNER -g GROUP` for install, where that is ours to say.
+rights() { if [ "$uid" = 0 ]; then printf -- '-o %s -g %s' "$1" "$2"; fi; }
+
+own() { if [ "$uid" = 0 ]; then chown "$1:$2" "$3"; fi; }
 
 link() {
-  rm -f "$2.$$"
-  ln -s "$1" "$2.$$"
+  ln -sfn "$1" "$2.$$"
   mv -T "$2.$$" "$2"
+}
+
+# `SUM  FILE` for each file. Python, which every host has, takes a fifth of the time of Debian 12's sha256sum.
+sums() {
+  python3 -I -S -c '
+import hashlib, sys
+def digest(path):
+    seen = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            seen.update(chunk)
+    return seen.hexdigest()
+print("\n".join(f"{digest(path)}  {path}" for path in sys.argv[1:]))' "$@" 2>/dev/null || sha256sum -- "$@"
+}
+
+# `PATH MODE OWNER GROUP SUM`, TAB-separated, of every file that the actions of folder $1 put in its place.
+placed() {
+  awk -F '\t' 'NR == FNR { if ($1 == "put") puts[$2]; next }
+    $1 == "file" && ($2 in puts) { print $2 "\t" $3 "\t" $4 "\t" $5 "\t" $6 }' "$1/actions" "$1/manifest"
+}
+
+# What was laid out beside the final places by generation $1, whose actions are in folder $2.
+sweep() {
+  picked put "$2/actions" 2>/dev/null | while read -r path; do
+    if [ -e "$root$path.nexus-new-$1" ]; then rm -f "$root$path.nexus-new-$1"; fi
+  done
 }
 
 cleanup() {
@@ -47,8 +75,8 @@ cleanup() {
   trap - EXIT
   trap '' HUP INT TERM PIPE                  # or a reader that has gone would end the cleaning half way
   case "$code" in 0 | 3) ;; *) tell "failed stopped by a command that failed with $code; $outcome" ;; esac
-  [ -z "$id" ] || picked put "$dir/actions" 2>/dev/null | while read -r path; do rm -f "$root$path.nexus-new-$id" "$root$path.nexus-new-$id.part"; done
-  rm -rf "$dir" "$state"/store/.new.*
+  [ -z "$id" ] || sweep "$id" "$dir"
+  rm -rf "$dir"
   exit "$code"
 }
 
@@ -66,55 +94,65 @@ alone() {
   flock "$@" 8
 }
 
-# Every blob is verified before it may be called by its sum.
+# Every blob is verified before it may lie in the store under its sum.
 receive() {
-  mkdir -p "$state/store" "$state/generations" "$state/stamps"
-  for blob in "$dir"/blobs/*; do
+  mkdir -p "$store" "$state/generations" "$state/stamps"
+  for blob in "$dir"/blobs/*.gz; do
     [ -f "$blob" ] || continue
-    sum=${blob##*/}
-    sum=${sum%.gz}
-    fresh=$state/store/.new.$sum
-    case "$blob" in
-      *.gz) gzip -dc "$blob" >"$fresh" || fail "no room to unpack $sum: $(df -h "$state" | tail -n 1)" ;;
-      *) cp "$blob" "$fresh" || fail "no room for $sum: $(df -h "$state" | tail -n 1)" ;;
-    esac
-    rm -f "$blob"
-    actual=$(sha256sum <"$fresh")
-    [ "${actual%% *}" = "$sum" ] || fail "a file arrived damaged ($sum); nothing was changed"
-    mv "$fresh" "$state/store/$sum"
-    received="$received $sum"
+    gzip -d "$blob" || fail "no room to unpack ${blob##*/}: $(df -h "$state" | tail -n 1)"
   done
+  set -- "$dir"/blobs/*
+  [ -f "$1" ] || return 0
+  sums "$@" | while read -r actual blob; do
+    [ "$actual" = "${blob##*/}" ] || fail "a file arrived damaged (${blob##*/}); nothing was changed"
+  done
+  for blob; do received="$received ${blob##*/}"; done
+  if ! mv "$@" "$store/"; then               # a half one must not lie there
+    for blob; do rm -f "$store/${blob##*/}"; done
+    fail "no room for what arrived: $(df -h "$state" | tail -n 1)"
+  fi
 }
 
 # A blob from an earlier deploy may have been damaged since: a power cut, or an edit in place of a file that shares
 # its inode. It is thrown away, so that the next deploy uploads it again.
 recheck() {
-  picked put "$dir/actions" | while read -r path; do
-    sum=$(picked file "$dir/manifest" | sed -n "s|^$path$tab.*$tab||p")
-    case " $received " in *" $sum "*) continue ;; esac
-    [ -f "$state/store/$sum" ] || fail "the payload lacks $path ($sum); deploy again"
-    actual=$(sha256sum <"$state/store/$sum")
-    if [ "${actual%% *}" != "$sum" ]; then
-      rm -f "$state/store/$sum"
-      fail "the host's kept copy of $path was damaged and is thrown away; nothing was changed; deploy again"
-    fi
+  set --
+  while IFS=$tab read -r path _ _ _ sum; do
+    case "$path $received " in " "* | *" $sum "*) continue ;; esac
+    [ -f "$store/$sum" ] || fail "the payload lacks $path ($sum); deploy again"
+    set -- "$@" "$store/$sum"
+  done <<EOF
+$files
+EOF
+  [ $# -gt 0 ] || return 0
+  sums "$@" | while read -r actual blob; do
+    if [ "$actual" = "${blob##*/}" ]; then continue; fi
+    rm -f "$blob"
+    path=$(printf '%s\n' "$files" | sed -n "s/$tab.*$tab${blob##*/}\$//p" | head -n 1)
+    fail "the host's kept copy of $path was damaged and is thrown away; nothing was changed; deploy again"
   done
 }
 
-# A copy of the whole new generation under DIR/tree, for the programs that check their own configuration.
+# A copy of what is checked of the new generation under DIR/tree, for the programs that check their own configuration.
 grow_tree() {
   tree=$dir/tree
+  checks="$(picked check "$dir/actions")
+"
   picked file "$dir/manifest" | while IFS=$tab read -r path mode _ _ sum; do
-    [ -f "$state/store/$sum" ] || fail "the payload lacks $path ($sum)"
-    mkdir -p "$tree${path%/*}"
-    # A program is only linked, and its inode (which may be the live one) left untouched: the ledger records its ctime.
+    [ -f "$store/$sum" ] || fail "the payload lacks $path ($sum)"
+    copy='cp'
     case "$mode" in
+      # A program is only linked, and its inode (which may be the live one) left untouched: the ledger records its ctime.
       *[1357]*)
-        [ -x "$state/store/$sum" ] || chmod "$mode" "$state/store/$sum"
-        ln -s "$(cd "$state/store" && pwd)/$sum" "$tree$path"
+        [ -x "$store/$sum" ] || chmod "$mode" "$store/$sum"
+        copy='ln -s'
         ;;
-      *) cp "$state/store/$sum" "$tree$path" ;;
+      *) case "$checks" in *"$tab$path
+"* | *"$tab${path%/*}
+"*) ;; *) continue ;; esac ;;
     esac
+    [ -d "$tree${path%/*}" ] || mkdir -p "$tree${path%/*}"
+    $copy "$store/$sum" "$tree$path"
   done
 }
 
@@ -170,9 +208,8 @@ accounts() {
 
 folders() {
   picked dir "$dir/manifest" | while IFS=$tab read -r path mode owner group; do
-    mkdir -p "$root$path"
-    own "$owner" "$group" "$root$path"
-    chmod "$mode" "$root$path"
+    # shellcheck disable=SC2046  # no word or four
+    install -d -m "$mode" $(rights "$owner" "$group") "$root$path"
   done
 }
 
@@ -180,33 +217,33 @@ folders() {
 keep_displaced() {
   [ -f "$root$1" ] || return 0
   theirs=$(sha256sum <"$root$1")
-  [ ! -f "$state/store/${theirs%% *}" ] || return 0
+  [ ! -f "$store/${theirs%% *}" ] || return 0
   mkdir -p "$state/generations/$id/displaced${1%/*}"
   cp --preserve=ownership,timestamps "$root$1" "$state/generations/$id/displaced$1"   # the umask makes its mode 0600
   tell "step keep $state/generations/$id/displaced$1"
 }
 
-# Everything that can run out of room happens here, beside the old file. A big file shares the store's inode.
+# Everything that can run out of room happens here, beside the old file. A big file shares the store's inode. Whoever
+# commits has laid everything out himself, in the same run: a copy that was cut off is never renamed.
 lay_out() {
-  while read -r path; do
-    line=$(picked file "$dir/manifest" | grep "^$path$tab")
-    IFS=$tab read -r _ mode owner group sum <<EOF
-$line
-EOF
+  big=$(cd "$store" && find . -size +2047 -type f | tr '\n' ' ')
+  sweep "$id" "$dir"
+  while IFS=$tab read -r path mode owner group sum; do
+    [ -n "$path" ] || continue
     fresh=$root$path.nexus-new-$id
-    (umask 022 && mkdir -p "$root${path%/*}")
+    [ -d "$root${path%/*}" ] || (umask 022 && mkdir -p "$root${path%/*}")
     keep_displaced "$path"
-    rm -f "$fresh" "$fresh.part"
-    if [ "$(stat -c %s "$state/store/$sum")" -lt 1048576 ] || ! ln "$state/store/$sum" "$fresh" 2>/dev/null; then
-      cp "$state/store/$sum" "$fresh.part"   # a copy that is cut off must not bear the name that a commit renames
-      own "$owner" "$group" "$fresh.part"
-      chmod "$mode" "$fresh.part"
-      mv "$fresh.part" "$fresh"
-    fi
-    own "$owner" "$group" "$fresh"
-    chmod "$mode" "$fresh"
+    case " $big" in
+      *" ./$sum "*) if ln "$store/$sum" "$fresh" 2>/dev/null; then
+        own "$owner" "$group" "$fresh"
+        chmod "$mode" "$fresh"
+        continue
+      fi ;;
+    esac
+    # shellcheck disable=SC2046  # no word or four
+    install -m "$mode" $(rights "$owner" "$group") "$store/$sum" "$fresh"
   done <<EOF
-$(picked put "$dir/actions")
+$files
 EOF
 }
 
@@ -235,8 +272,7 @@ keep() {
 }
 
 prepare() {
-  picked put "$dir/actions" >"$dir/puts"
-  [ ! -s "$dir/puts" ] || lay_out
+  lay_out
   mkdir -p "$state/generations/$id"
   keep "$dir/manifest" "$state/generations/$id/manifest"
   keep "$dir/actions" "$state/generations/$id/actions"
@@ -248,7 +284,8 @@ prepare() {
 swap() {
   picked put "$1/actions" | while read -r path; do
     fresh=$root$path.nexus-new-$id
-    if [ -f "$fresh" ] && [ "$(stat -c %d:%i "$fresh")" = "$(stat -c %d:%i "$root$path" 2>/dev/null)" ]; then
+    # shellcheck disable=SC3013  # in POSIX since 2024, and in dash, bash and busybox long before
+    if [ "$fresh" -ef "$root$path" ]; then
       rm -f "$fresh"                         # one inode: lay_out has set its mode, and rename would do nothing
     elif [ -f "$fresh" ]; then
       mv -f "$fresh" "$root$path"
@@ -268,20 +305,33 @@ mark_current() {
   link "generations/$id" "$state/current"
 }
 
+# Once for all of them: enabled one by one, systemd would read its whole world anew each time.
+enable_units() {
+  ctl enable --quiet --no-reload "$@" 2>/dev/null || for unit; do
+    ctl enable --quiet --no-reload "$unit" 2>"$state/.err" || broken "$unit"
+  done
+}
+
+broken() {
+  bad="$bad $1"
+  while read -r line; do tell "log $line"; done <"$state/.err"
+  ctl status --no-pager --lines 20 "$1" 2>&1 | while read -r line; do tell "log $line"; done
+}
+
 # One unit's verb. Its stamp is written only when that worked, so that a failure is seen again by the next plan.
 turn() {
-  unit=$1
-  verb=$2
-  ctl enable --quiet "$unit" || return 1
   # shellcheck disable=SC2086  # empty or one option
-  ctl $wait "$verb" "$unit" </dev/null || return 1
-  stamp=$(picked unit "$generation/manifest" | sed -n "s/^${unit}${tab}[^${tab}]*${tab}[^${tab}]*${tab}//p" | tr '\t' ' ')
-  printf '%s\n' "$stamp" >"$state/stamps/.$unit" && mv "$state/stamps/.$unit" "$state/stamps/$unit"
+  ctl $wait "$2" "$1" </dev/null || return 1
+  while IFS=$tab read -r name _ _ restart reload; do
+    if [ "$name" = "$1" ]; then printf '%s %s\n' "$restart" "$reload" >"$state/stamps/.$1"; fi
+  done <<EOF
+$(picked unit "$generation/manifest")
+EOF
+  mv "$state/stamps/.$1" "$state/stamps/$1"
 }
 
 # A unit that goes is stopped while its file is still there: what stops it may stand in the file.
 stop_units() {
-  bad=
   picked unit "$generation/actions" | sed -n "s/${tab}stop\$//p" | while read -r unit; do
     if ctl disable --quiet --now "$unit" 2>/dev/null; then rm -f "$state/stamps/$unit"; fi
     tell "step stop $unit"
@@ -289,56 +339,68 @@ stop_units() {
 }
 
 turn_units() {
-  if grep -q "^put$tab/etc/systemd/\|^drop$tab/etc/systemd/" "$generation/actions"; then ctl daemon-reload; fi
+  turning=$(picked unit "$generation/actions" | sed "/${tab}stop\$/d")
+  if [ -n "$turning" ]; then
+    # shellcheck disable=SC2046  # names of units, one a line
+    enable_units $(printf '%s\n' "$turning" | cut -f 1)
+    ctl daemon-reload
+  elif grep -q "^put$tab/etc/systemd/\|^drop$tab/etc/systemd/" "$generation/actions"; then
+    ctl daemon-reload
+  fi
   while IFS=$tab read -r unit verb; do
-    if [ -z "$unit" ] || [ "$verb" = stop ]; then continue; fi
-    if turn "$unit" "$verb" 2>"$state/.err"; then
-      tell "step $verb $unit"
-    else
-      bad="$bad $unit"
-      while read -r line; do tell "log $line"; done <"$state/.err"
-      ctl status --no-pager --lines 20 "$unit" 2>&1 | while read -r line; do tell "log $line"; done
-    fi
+    case "$unit $bad " in " "* | *" $unit "*) continue ;; esac
+    if turn "$unit" "$verb" 2>"$state/.err"; then tell "step $verb $unit"; else broken "$unit"; fi
   done <<EOF
-$(picked unit "$generation/actions")
+$turning
 EOF
   rm -f "$state/.err"
 }
 
 # inode, size and times of what we placed, beside its sum: lets the probe skip hashing 100 MB each time.
 write_ledger() {
-  # what a boot finished is not vouched for: it may have found some of it swapped before, unseen
-  if [ -z "$wait" ]; then picked put "$generation/actions" >"$state/.puts"; else : >"$state/.puts"; fi
-  picked file "$generation/manifest" | while IFS=$tab read -r path _ _ _ sum; do
-    if grep -qxF "$path" "$state/.puts"; then
-      printf '%s|%s|%s\n' "$path" "$(stat -c '%i|%s|%y|%z' "$root$path")" "$sum"
-    else
-      [ -n "$wait" ] || grep -F "$path|" "$state/sums" 2>/dev/null || :
-    fi
-  done >"$state/.sums"
+  if [ -n "$wait" ]; then                    # a boot found some of it swapped before, unseen: it vouches for nothing
+    : >"$state/.sums"
+  else
+    set --
+    while IFS=$tab read -r path _; do
+      if [ -n "$path" ] && [ -f "$root$path" ]; then set -- "$@" "$root$path"; fi
+    done <<EOF
+$files
+EOF
+    { [ $# -eq 0 ] || stat -c '%n|%i|%s|%y|%z' -- "$@"; } | ledger_lines >"$state/.sums"
+  fi
   mv "$state/.sums" "$state/sums"
-  rm -f "$state/.puts"
+}
+
+# For each file of the manifest: what stat just said of it (stdin) with the manifest's sum, or what the ledger has.
+ledger_lines() {
+  touch "$state/sums"
+  awk -v skip="${#root}" '
+    part == "old" { path = $0; sub(/[|].*/, "", path); old[path] = $0; next }
+    part == "new" { line = substr($0, skip + 1); path = line; sub(/[|].*/, "", path); new[path] = line; next }
+    { split($0, f, "\t") }
+    f[1] == "file" && (f[2] in new) { print new[f[2]] "|" f[6]; next }
+    f[1] == "file" && (f[2] in old) { print old[f[2]] }
+    ' part=old "$state/sums" part=new - part=wanted "$generation/manifest"
 }
 
 prune() {
-  keep=" $(readlink "$state/current") $(readlink "$state/previous" 2>/dev/null || :) "
+  kept=" $(readlink "$state/current") $(readlink "$state/previous" 2>/dev/null || :) "
+  needed=$(cat "$state/current/manifest" "$state/previous/manifest" 2>/dev/null || :)
   for old in "$state"/generations/*; do
-    case "$keep" in *" generations/${old##*/} "*) ;; *)
+    case "$kept" in *" generations/${old##*/} "*) ;; *)
       [ -d "$old/displaced" ] || rm -rf "$old" ;;
     esac
   done
-  for blob in "$state"/store/*; do
-    grep -qsF "${blob##*/}" "$state/current/manifest" "$state/previous/manifest" || rm -f "$blob"
+  for blob in "$store"/*; do
+    case "$needed" in *"${blob##*/}"*) ;; *) rm -f "$blob" ;; esac
   done
 }
 
 # An interrupted commit that this one replaces: what it had laid out is of no more use.
 forget_older_journal() {
   older=$(readlink "$state/pending" 2>/dev/null) || return 0
-  [ "${older##*/}" != "$id" ] || return 0
-  picked put "$state/$older/actions" | while read -r path; do
-    rm -f "$root$path.nexus-new-${older##*/}" "$root$path.nexus-new-${older##*/}.part"
-  done
+  [ "${older##*/}" = "$id" ] || sweep "${older##*/}" "$state/$older"
 }
 
 commit() {
@@ -365,8 +427,8 @@ finish() {
   id=$(readlink "$state/pending")
   id=${id##*/}
   dir=$state/generations/$id
-  # whatever came between may have taken away what was laid out: the store still has it
-  [ -z "$(picked put "$dir/actions")" ] || lay_out
+  files=$(placed "$dir")
+  lay_out                                    # whatever came between may have taken it away: the store still has it
   wait=--no-block                            # we run before these units at boot: waiting for them would never end
   commit
 }
@@ -374,6 +436,9 @@ finish() {
 main() {
   root=$2
   state=$root/var/lib/nexus
+  store=$state/store
+  uid=$(id -u)
+  bad=
   wait=
   id=
   outcome='nothing was changed'
@@ -388,6 +453,7 @@ main() {
   alone -w 60 || fail "another change has been at work on this host for a minute; nothing was changed"
   preflight
   id=$(chosen id)
+  files=$(placed "$dir")
   receive
   recheck
   grow_tree

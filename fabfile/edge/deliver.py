@@ -20,7 +20,7 @@ find $s -maxdepth 1 -name 'in.*' -mmin +10 -exec rm -rf {} +
 d=$(mktemp -d $s/in.XXXXXX)
 trap 'rm -rf "$d"' EXIT
 trap 'exit 129' HUP INT TERM PIPE
-tar -xf - -C "$d" || {
+tar -xmf - -C "$d" || {
   rm -rf "$d"
   echo 'failed the payload broke off (connection or disk); nothing was changed'
   exit 3
