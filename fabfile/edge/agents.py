@@ -1,10 +1,9 @@
-"""Builds the agents: one zip file that Python runs, with the pure-Python libraries they need. Equal sources, equal bytes."""
+"""Builds the agents: one zip file that any host's Python runs by itself. Equal sources, equal bytes."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import importlib.util
 import io
 import zipfile
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ from ..core.agents_part import Program
 from .state import write_atomically
 
 SOURCES = Path(__file__).parents[2] / "remote_agents" / "nexus_agents"
-LIBRARIES = ("consul", "requests", "urllib3", "idna", "certifi", "charset_normalizer")
 VERSION = "0.1.0"
 _MAIN = "import sys\n\nfrom nexus_agents.__main__ import main\n\nsys.exit(main(sys.argv[1:]))\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip file can name
@@ -34,18 +32,9 @@ def build(cache: Path) -> Program:
 
 
 def _entries() -> Iterator[tuple[str, bytes]]:
-    yield from _sources("nexus_agents", SOURCES)
-    for name in LIBRARIES:
-        spec = importlib.util.find_spec(name)
-        assert spec is not None  # noqa: S101  a dependency of ours
-        assert spec.submodule_search_locations is not None  # noqa: S101
-        yield from _sources(name, Path(spec.submodule_search_locations[0]))
-
-
-def _sources(name: str, folder: Path) -> Iterator[tuple[str, bytes]]:
-    """No compiled module: the host's Python may be another one. certifi's list of CAs is asked for at import."""
-    for path in (*folder.rglob("*.py"), *folder.glob("cacert.pem")):
-        yield f"{name}/{path.relative_to(folder).as_posix()}", path.read_bytes()
+    """Sources only: the host's Python may be another one than that which compiled a module here."""
+    for path in SOURCES.rglob("*.py"):
+        yield f"nexus_agents/{path.relative_to(SOURCES).as_posix()}", path.read_bytes()
 
 
 def _digest(entries: dict[str, bytes]) -> str:
