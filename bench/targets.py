@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from fabfile.core.errors import Refused
 from fabfile.core.model import Cluster, Host
 
@@ -62,6 +64,21 @@ def _target(cluster: Cluster, host: Host, files: Path) -> Target:
     if host.user is None or host.key is None or cluster.ssh.known_hosts is None:
         raise Refused(f"{host.name}: a benchmark's inventory names user, key and known_hosts itself")
     return Target(host.name, host.ssh, host.port or 22, host.user, host.key, cluster.ssh.known_hosts, files)
+
+
+def our_inventory(cluster: Cluster, found: Sequence[Target]) -> str:
+    """hosts.yml of the same hosts with no more than the peers bring, too: no firewall, and no services.yml beside it."""
+    hosts: dict[str, Any] = {
+        host.name: {"ssh": t.ssh, "port": t.port, "user": t.user, "key": str(t.key), "roles": list(host.roles)}
+        for host, t in zip(cluster.hosts, found, strict=True)
+    }
+    defaults = {"known_hosts": str(found[0].known_hosts), "ssh_config": "none"}
+    whole: dict[str, Any] = {"cluster": cluster.name, "firewall": False, "defaults": defaults, "hosts": hosts}
+    if cluster.consul.file:
+        whole["consul"] = {"binary": str(cluster.consul.file)}
+    elif cluster.consul.version:
+        whole["consul"] = {"version": cluster.consul.version}
+    return yaml.safe_dump(whole, sort_keys=False)
 
 
 def is_loopback(address: str) -> bool:

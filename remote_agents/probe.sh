@@ -78,6 +78,15 @@ EOF
   done
 }
 
+# systemd takes a few milliseconds to tell of a unit, also of one that it has never heard of.
+has_file() {
+  for folder in /etc/systemd/system /run/systemd/system /run/systemd/generator.late /usr/local/lib/systemd/system \
+    /usr/lib/systemd/system /lib/systemd/system; do
+    if [ -e "$root$folder/$1" ]; then return 0; fi
+  done
+  return 1
+}
+
 units() {
   [ -n "$1" ] && command -v systemctl >/dev/null 2>&1 || return 0
   version=
@@ -92,6 +101,11 @@ units() {
   # shellcheck disable=SC2086  # the names are split at commas on purpose
   set -- $1
   IFS=$oldifs
+  for unit in "$@"; do
+    shift
+    if has_file "$unit"; then set -- "$@" "$unit"; fi
+  done
+  [ $# -gt 0 ] || return 0
   systemctl show -p Id -p LoadState -p ActiveState -p SubState -p UnitFileState -p NRestarts -p ActiveEnterTimestamp \
     -- "$@" 2>/dev/null | sed 's/^./unit &/; s/^$/unit/'
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from bench.files import source
 from bench.stats import Sample
 from fabfile.core import inventory
 from fabfile.core.errors import InputError, Refused
-from fabfile.core.model import Cluster, Host, SshDefaults
+from fabfile.core.model import Binary, Cluster, Host, SshDefaults
 
 
 def sample(wall: float, memory: float = 50.0) -> Sample:
@@ -30,6 +31,17 @@ def target(user: str = "root") -> targets.Target:
 def cluster(ssh: str) -> Cluster:
     host = Host("h", ssh, ("manager",), user="root", key=Path("/k"))
     return Cluster("c", (host,), Path("hosts.yml"), Path("/s"), "dc1", ssh=SshDefaults(known_hosts=Path("/known")))
+
+
+def test_our_inventory_is_the_same_cluster_without_what_the_peers_lack() -> None:
+    """Hosts, roles, keys and the chosen Consul are the operator's; the firewall is off, and it passes the door."""
+    mine = replace(cluster("127.0.7.1"), consul=Binary(version="1.22.7"))
+    text = targets.our_inventory(mine, targets.targets(mine, Path("/files")))
+    made, _ = inventory.parse(text, Path("/w/hosts.yml"), state_root=Path("/s"), home=Path("/h"))
+    host = made.hosts[0]
+    assert (made.name, made.firewall, made.consul.version) == ("c", False, "1.22.7")
+    assert (host.name, host.ssh, host.port, host.roles, host.user, host.key) == (
+        "h", "127.0.7.1", 22, ("manager",), "root", Path("/k"))  # fmt: skip
 
 
 def test_spread_is_median_and_ends() -> None:

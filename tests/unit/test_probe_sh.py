@@ -244,23 +244,41 @@ def test_a_standing_lock_is_told(shell: str, root: Path) -> None:
 SYSTEMCTL = """#!/bin/sh
 case "$1" in
   --version) printf 'systemd 252 (252.22-1~deb12u1)\\n+PAM\\n' ;;
-  *) printf 'Id=consul.service\\nLoadState=loaded\\nActiveState=active\\nSubState=running\\nUnitFileState=enabled\\n'
-     printf 'NRestarts=3\\nActiveEnterTimestamp=Mon 2024-01-01 10:00:00 UTC\\n\\n'
-     printf 'Id=caddy.service\\nLoadState=not-found\\nActiveState=inactive\\nSubState=dead\\nUnitFileState=\\n'
-     printf 'NRestarts=0\\nActiveEnterTimestamp=\\n' ;;
+  *) for unit; do
+    case "$unit" in
+      consul.service)
+        printf 'Id=consul.service\\nLoadState=loaded\\nActiveState=active\\nSubState=running\\nUnitFileState=enabled\\n'
+        printf 'NRestarts=3\\nActiveEnterTimestamp=Mon 2024-01-01 10:00:00 UTC\\n\\n' ;;
+      *.service)
+        printf 'Id=%s\\nLoadState=masked\\nActiveState=inactive\\nSubState=dead\\nUnitFileState=masked\\n' "$unit"
+        printf 'NRestarts=0\\nActiveEnterTimestamp=\\n\\n' ;;
+    esac
+  done ;;
 esac
 """
 
 
 def test_units_are_read_from_systemctl(shell: str, root: Path, tmp_path: Path) -> None:
-    """Each unit asked for is told with its states; systemd's version is a number."""
+    """Each unit that has a file, wherever systemd looks for one, is told with its states; its version is a number."""
     place = put(tmp_path, "bin/systemctl", SYSTEMCTL.encode(), 0o755)
     env = {"PATH": f"{place.parent}:{os.environ['PATH']}"}
-    facts = probe(shell, root, units="consul.service,caddy.service", env=env)
+    put(root, "/etc/systemd/system/consul.service", b"[Service]\n")
+    put(root, "/usr/lib/systemd/system/caddy.service", b"[Service]\n")
+    (root / "etc/systemd/system/nexus-worker.service").symlink_to("/dev/null")
+    names = ["consul.service", "caddy.service", "nexus-worker.service", "nexus-balancer.service"]
+    facts = probe(shell, root, units=",".join(names), env=env)
     assert facts.systemd == 252
     assert (facts.units["consul.service"].restarts, facts.units["consul.service"].running) == (3, True)
     assert facts.units["consul.service"].since == "Mon 2024-01-01 10:00:00 UTC"
-    assert (facts.units["caddy.service"].load, facts.units["caddy.service"].running) == ("not-found", False)
+    assert {name: unit.load for name, unit in facts.units.items()} == {
+        "consul.service": "loaded", "caddy.service": "masked", "nexus-worker.service": "masked"}  # fmt: skip
+
+
+def test_without_any_unit_systemd_is_still_told(shell: str, root: Path, tmp_path: Path) -> None:
+    """On a host that has none of our units there is a version, and no unit."""
+    place = put(tmp_path, "bin/systemctl", SYSTEMCTL.encode(), 0o755)
+    facts = probe(shell, root, units="consul.service", env={"PATH": f"{place.parent}:{os.environ['PATH']}"})
+    assert (facts.systemd, dict(facts.units)) == (252, {})
 
 
 def test_the_probe_changes_nothing(shell: str, root: Path) -> None:
