@@ -305,11 +305,18 @@ mark_current() {
   link "generations/$id" "$state/current"
 }
 
-# Once for all of them: enabled one by one, systemd would read its whole world anew each time.
+# Enabled all at once and without a reload, for systemd would read its whole world anew after each.
 enable_units() {
   ctl enable --quiet --no-reload "$@" 2>/dev/null || for unit; do
     ctl enable --quiet --no-reload "$unit" 2>"$state/.err" || broken "$unit"
   done
+}
+
+# Only where a unit's file is another one than systemd has read: one that it never heard of, it reads when it is started.
+reload_units() {
+  if grep -q "^drop$tab/etc/systemd/" "$generation/actions" || ctl show -p NeedDaemonReload -- "$@" | grep -q yes; then
+    ctl daemon-reload
+  fi
 }
 
 broken() {
@@ -340,13 +347,10 @@ stop_units() {
 
 turn_units() {
   turning=$(picked unit "$generation/actions" | sed "/${tab}stop\$/d")
-  if [ -n "$turning" ]; then
-    # shellcheck disable=SC2046  # names of units, one a line
-    enable_units $(printf '%s\n' "$turning" | cut -f 1)
-    ctl daemon-reload
-  elif grep -q "^put$tab/etc/systemd/\|^drop$tab/etc/systemd/" "$generation/actions"; then
-    ctl daemon-reload
-  fi
+  # shellcheck disable=SC2046  # names of units, one a line
+  [ -z "$turning" ] || enable_units $(printf '%s\n' "$turning" | cut -f 1)
+  # shellcheck disable=SC2046
+  reload_units $(picked file "$generation/manifest" | sed -n "s|^/etc/systemd/system/\([^$tab]*\).*|\1|p")
   while IFS=$tab read -r unit verb; do
     case "$unit $bad " in " "* | *" $unit "*) continue ;; esac
     if turn "$unit" "$verb" 2>"$state/.err"; then tell "step $verb $unit"; else broken "$unit"; fi

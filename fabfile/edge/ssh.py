@@ -171,8 +171,19 @@ def _kwargs(key: Path | None) -> dict[str, object]:
     wait = {
         "banner_timeout": TIMEOUT - 2,  # less than the connect's own, whose message would name no cause
         "auth_timeout": TIMEOUT,
+        "transport_factory": _transport,
     }
     return {**wait, "key_filename": str(key), "look_for_keys": False} if key else dict(wait)
+
+
+def _transport(sock: Any, **words: Any) -> Transport:
+    """AES-GCM first, where the server has it: a fifth faster than paramiko's own first choice, which needs a MAC beside."""
+    from paramiko import Transport
+
+    made = Transport(sock, **words)
+    options = made.get_security_options()
+    options.ciphers = sorted(options.ciphers, key=lambda name: "gcm" not in name)
+    return made
 
 
 def _is_hiccup(error: Exception) -> bool:
