@@ -25,11 +25,11 @@ one sshd and this machine's cores carry all N hosts' share of the work, too: in 
 its own part, and what a tool asks of the hosts would weigh less. CPU and memory are the operator's side alone.
 Before each run there is a pause of 2 s, in which the sessions of the run before end.
 
-- Ours is `inv plan --json`: probe every endpoint, render every host's files, compare, print. It is what
-  `inv deploy` does before it says that nothing changed, and a little more: one machine can be as deployed for one
-  name only, so the other N - 1 endpoints differ in half a dozen small files (certificates among them), and their
-  diffs are made and printed. A run counts only if exactly those N - 1 differ. The firewall is left out (`firewall:
-  false`): its rules name every host, so the first endpoint would differ, too.
+- Ours is `inv plan --json --brief`: probe every endpoint, render every host's files, compare, print what differs. It is
+  what `inv deploy` does before it says that nothing changed, and a little more: one machine can be as deployed for one
+  name only, so the other N - 1 endpoints differ in half a dozen small files (certificates among them), and these are
+  named, without diffs: no tool prints any. A run counts only if exactly those N - 1 differ. The firewall is left out
+  (`firewall: false`): its rules name every host, so the first endpoint would differ, too.
 - pyinfra runs Consul's operations (user, folder, binary, configuration, unit, service; `-y`, its own default
   parallelism) with one and the same set of files for all endpoints; a run counts only if no operation changed
   anything. Its binary is hashed on each endpoint every time (68 MB for Consul 1.8.7); for ours the host looks into
@@ -78,7 +78,8 @@ def _at(
 ) -> dict[str, list[Sample]]:
     say(f"bench.scale: {size} endpoints")
     check = tools.says(f'"changes": {size - 1},', codes=(0,) if size == 1 else (2,))
-    ours = tools.inv(OURS, ("plan", "--hosts", "all", "--json"), _inventory(size, node, work), check, work / "state")
+    words = ("plan", "--hosts", "all", "--json", "--brief")
+    ours = tools.inv(OURS, words, _inventory(size, node, work), check, work / "state")
     run(ours, work)  # the certificates of hosts that were never seen before are made once
     ends = endpoints.endpoints(node, size)
     peer = tools.pyinfra(ends, state, binaries, work, changing=False)

@@ -60,10 +60,11 @@ def _fact_row(name: str, fact: Facts, now: float) -> list[str]:
     ]  # fmt: skip
 
 
-@command()
+@command(help={"brief": "name what changes, without the diffs"})
 def plan(
-    c: Context, hosts: str = "all", inventory_: str = "", json: bool = False, adopt: bool = False, debug: bool = False
-) -> None:
+    c: Context, hosts: str = "all", inventory_: str = "", json: bool = False, brief: bool = False, adopt: bool = False,
+    debug: bool = False,
+) -> None:  # fmt: skip
     """Show what deploy would change, as diffs. Exit code 0: nothing, 2: changes, 1: error."""
     from ..edge.fleet import Fleet
     from ..edge.flow import draft, observe, told
@@ -75,9 +76,9 @@ def plan(
         facts, faults = observe(fleet, selected)
         made = draft(cluster, selected, facts, faults, say, adopt, told=told(fleet, facts))
     if json:
-        print_json(plan_json(made))
+        print_json(plan_json(made, not brief))
     else:
-        show_plan(made)
+        show_plan(made, not brief)
     if made.changes:
         raise Exit(code=2)
 

@@ -54,8 +54,8 @@ def show_plan(draft: Draft, diffs: bool = True) -> None:
         console.print(Text(line, style=style if line.startswith("  ") else "bold"), soft_wrap=True)
 
 
-def plan_json(draft: Draft) -> dict[str, object]:
-    """Machine-readable: what changes on each host, with the unified diffs."""
+def plan_json(draft: Draft, diffs: bool = True) -> dict[str, object]:
+    """Machine-readable: what changes on each host, with the unified diffs where they are asked for."""
     return {
         "cluster": draft.cluster.name,
         "changes": sum(not plan.empty for plan in draft.plans.values()),
@@ -68,7 +68,7 @@ def plan_json(draft: Draft) -> dict[str, object]:
                 "name": name,
                 "generation": plan.wanted.id,
                 "changes": list(describe(plan, diffs=False)),
-                "diff": list(describe(plan)),
+                **({"diff": list(describe(plan))} if diffs else {}),
             }
             for name, plan in draft.plans.items()
         ],
