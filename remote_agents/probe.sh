@@ -18,13 +18,17 @@ machine() {
   say "machine $(uname -m)"
   say "bits $(getconf LONG_BIT 2>/dev/null || say 64)"
   set -- /proc/meminfo /proc/cpuinfo /proc/net/route "$root/etc/passwd"
-  [ ! -r "$root/etc/os-release" ] || set -- "$@" "$root/etc/os-release"
+  for file in "$root/etc/os-release" "$state/current/manifest"; do
+    [ ! -r "$file" ] || set -- "$@" "$file"
+  done
   awk '
     FILENAME ~ /meminfo$/ && $1 == "MemTotal:" { print "memory_kb", $2 }
     FILENAME ~ /cpuinfo$/ && $1 == "processor" { cpus++ }
     # the kernel knows the default route by its destination 00000000
     FILENAME ~ /route$/ && $2 == "00000000" { print "route dev", $1 }
     FILENAME ~ /passwd$/ { sub(/:.*/, ""); users = users " " $0 }
+    # what the deploy before this one placed: it is ours to compare and, when no longer wanted, to remove
+    FILENAME ~ /manifest$/ { print "current-manifest " $0 }
     FILENAME ~ /os-release$/ && /^(ID|VERSION_ID|PRETTY_NAME)=/ { gsub(/"/, ""); sub(/=/, " "); print "os." $0 }
     END { print "users" users; print "cpus", cpus + 0 }' "$@"
   df -Pk "$root/var/lib" | while read -r _ _ _ free _; do
@@ -130,20 +134,15 @@ kept() {
   fi
 }
 
-# What the deploy before this one placed: it is ours to compare and, when no longer wanted, to remove.
-managed() {
-  [ -f "$state/$1/manifest" ] || return 0
-  sed "s/^/$1-manifest /" "$state/$1/manifest"
-}
-
 managed_paths() {
   [ -f "$state/current/manifest" ] || return 0
   sed -n 's/^file	\([^	]*\)	.*/\1/p' "$state/current/manifest"
 }
 
-# The small files that `inv rollback` would bring back, so that the laptop can show the difference.
+# What `inv rollback` would bring back, and its small files, so that the laptop can show the difference.
 kept_blobs() {
   [ -f "$state/previous/manifest" ] || return 0
+  sed 's/^/previous-manifest /' "$state/previous/manifest"
   while IFS='	' read -r kind _ _ _ _ sum; do
     if [ "$kind" != file ] || [ ! -f "$state/store/$sum" ]; then continue; fi
     size=$(stat -c %s "$state/store/$sum")
@@ -168,19 +167,16 @@ main() {
   small=
   shift 2
   say "nexus-probe 1"
-  say "uid $(id -u)"
   machine
   network
   access
   kept
   units "$unit_names"
-  managed current
   for path in $(managed_paths); do
     case " $* " in *" $path "*) ;; *) set -- "$@" "$path" ;; esac
   done
   if [ "${1:-}" = --previous ]; then
     shift
-    managed previous
     kept_blobs
   fi
   if [ $# -gt 0 ]; then files "$@"; fi

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 STORE = "/var/lib/nexus/store/"
@@ -86,7 +87,7 @@ class Folder:
     group: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, so that its id is made once: every look at a plan asks for it
 class Manifest:
     """One generation of a host; the order of units is the order in which they are started."""
 
@@ -102,7 +103,7 @@ class Manifest:
         rows += [("unit", u.name, "enabled", "active", u.restart_stamp, u.reload_stamp) for u in self.units]
         return "".join("\t".join(row) + "\n" for row in rows)
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Equal intent, equal id: the generation's name on the host."""
         return hashlib.sha256(self.text().encode()).hexdigest()[:12]
