@@ -20,6 +20,10 @@ _ARCHES: Mapping[str, Arch] = {
 _INNER_DEVICE = re.compile(r"^(docker|br-|veth|virbr|cni|flannel|cali|lxc|lxd|podman|wg|tun|tap|dummy)")
 
 
+_ADDRESS = re.compile(r"\d+: (\S+) +inet ([0-9.]+)")  # a line of `ip -o addr`
+_UNIT_KEYS = ("Id", "LoadState", "ActiveState", "SubState", "UnitFileState", "NRestarts", "ActiveEnterTimestamp")
+
+
 @dataclass(frozen=True, slots=True)
 class FileFact:
     """A file in one of our places. `content` is there for files up to 64 KiB."""
@@ -132,11 +136,11 @@ def _facts(lines: list[str], contents: Mapping[str, bytes]) -> Facts:
         machine=one["machine"], bits=int(one["bits"]),
         os_id=one.get("os.ID", "unknown"), os_version=one.get("os.VERSION_ID", ""),
         os_name=one.get("os.PRETTY_NAME", "unknown"),
-        cpus=int(one["cpus"]), memory_kb=int(one["memory_kb"]), disk_kb=int(one.get("disk_kb", "0")),
+        cpus=int(one["cpus"]), memory_kb=int(one["memory_kb"]), disk_kb=_disk_kb(one.get("disk", "0 0")),
         python=tuple(int(n) for n in re.findall(r"\d+", one.get("python", ""))[:3]),
         systemd=int(re.sub(r"\D.*", "", one.get("systemd", "")) or 0),
         now=float(one["now"]), boot=one.get("boot", ""),
-        addresses=tuple((w[0], w[1]) for w in _every("address", lines)),
+        addresses=tuple((found[1], found[2]) for line in lines if (found := _ADDRESS.match(line))),
         default_device=_default_device(lines),
         ssh_client=one["ssh"].split()[0] if "ssh" in one else None,
         ssh_port=int(one["ssh"].split()[1]) if "ssh" in one else None,
@@ -146,10 +150,21 @@ def _facts(lines: list[str], contents: Mapping[str, bytes]) -> Facts:
         units=dict(_units(lines)),
         stamps={w[0]: " ".join(w[1:]) for w in _every("stamp", lines)},
         store=frozenset(one.get("store", "").split()),
-        current=one.get("current"), manifest=_kept("current-manifest ", lines),
+        current=_generation(one.get("current")), manifest=_kept("current-manifest ", lines),
         previous=_kept("previous-manifest ", lines, contents) if "previous-manifest" in one else None,
-        pending=one.get("pending"), lock=_lock(lines), docker="docker" in one,
+        pending=_generation(one.get("pending")), lock=_lock(lines), docker="docker" in one,
     )  # fmt: skip
+
+
+def _disk_kb(text: str) -> int:
+    """From `stat -f`: free blocks and the size of one."""
+    blocks, size = map(int, text.split())
+    return blocks * size // 1024
+
+
+def _generation(link: str | None) -> str | None:
+    """What a link such as `generations/ID` leads to."""
+    return link.rpartition("/")[2] if link else None
 
 
 def _every(key: str, lines: Iterable[str]) -> Iterator[list[str]]:
@@ -176,17 +191,19 @@ def _files(lines: list[str], contents: Mapping[str, bytes]) -> dict[str, FileFac
 
 
 def _units(lines: Iterable[str]) -> Iterator[tuple[str, UnitFact]]:
-    block: dict[str, str] = {}
-    for line in [*lines, "unit"]:
-        if line.startswith("unit "):
-            key, _, value = line[5:].partition("=")
-            block[key] = value
-        elif (line == "unit" and block) or (block and not line.startswith("unit")):
-            yield block["Id"], UnitFact(
-                block["LoadState"], block["ActiveState"], block["SubState"], block.get("UnitFileState", ""),
-                int(block.get("NRestarts") or 0), block.get("ActiveEnterTimestamp", ""),
-            )  # fmt: skip
-            block = {}
+    """From the blocks of `systemctl show`, with an empty line between them."""
+    blocks: list[dict[str, str]] = [{}]
+    for line in lines:
+        key, mark, value = line.partition("=")
+        if not line:
+            blocks.append({})
+        elif mark and key in _UNIT_KEYS:
+            blocks[-1][key] = value
+    for block in filter(None, blocks):
+        yield block["Id"], UnitFact(
+            block["LoadState"], block["ActiveState"], block["SubState"], block.get("UnitFileState", ""),
+            int(block.get("NRestarts") or 0), block.get("ActiveEnterTimestamp", ""),
+        )  # fmt: skip
 
 
 def _lock(lines: Iterable[str]) -> LockFact | None:
