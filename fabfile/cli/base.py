@@ -6,6 +6,7 @@ Data goes to stdout, talk to stderr. Exit codes: 0 well, 1 an error or something
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 import json
 import os
@@ -41,6 +42,7 @@ def command(**words: Any) -> Callable[[Callable[..., Any]], Any]:
     def wrap(function: Callable[..., Any]) -> Any:
         @functools.wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> Any:
+            gc.freeze()  # what was imported is no garbage: no collection needs to look through it
             try:
                 _refuse_host_flag(args)
                 return function(*args, **kwargs)

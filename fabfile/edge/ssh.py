@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import HostError
-from ..core.model import Cluster, Host
+from ..core.model import Cluster, Host, SshDefaults
 from .channel import Http
 from .known import known_hosts, pin
 from .ssh_errors import explain
@@ -125,7 +126,7 @@ def connect(cluster: Cluster, host: Host) -> Any:
 
     logging.getLogger("paramiko").addHandler(logging.NullHandler())  # it would print tracebacks of what we explain
     connection = Connection(
-        host.ssh, user=host.user, port=host.port, config=_config(cluster),
+        host.ssh, user=host.user, port=host.port, config=_config(cluster.ssh),
         gateway=_gateway(cluster, host), connect_timeout=int(TIMEOUT), connect_kwargs=_kwargs(host.key),
     )  # fmt: skip
     for hop in hops(connection):
@@ -146,11 +147,12 @@ def close_all(connection: Any) -> None:
             hop.close()
 
 
-def _config(cluster: Cluster) -> Any:
+@cache
+def _config(ssh: SshDefaults) -> Any:
+    """Read once, not once a host; connections only look things up in it."""
     from fabric import Config
     from paramiko import SSHConfig
 
-    ssh = cluster.ssh
     if not ssh.use_config:
         return Config(ssh_config=SSHConfig())
     if ssh.config:
@@ -164,7 +166,7 @@ def _gateway(cluster: Cluster, host: Host) -> Any:
         return None
     from fabric import Connection
 
-    return Connection(host.gateway, config=_config(cluster), connect_timeout=int(TIMEOUT), connect_kwargs=_kwargs(host.key))
+    return Connection(host.gateway, config=_config(cluster.ssh), connect_timeout=int(TIMEOUT), connect_kwargs=_kwargs(host.key))
 
 
 def _kwargs(key: Path | None) -> dict[str, object]:
