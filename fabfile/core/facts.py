@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .errors import HostError
@@ -21,7 +21,7 @@ _INNER_DEVICE = re.compile(r"^(docker|br-|veth|virbr|cni|flannel|cali|lxc|lxd|po
 
 
 _ADDRESS = re.compile(r"\d+: (\S+) +inet ([0-9.]+)")  # a line of `ip -o addr`
-_UNIT_KEYS = ("Id", "LoadState", "ActiveState", "SubState", "UnitFileState", "NRestarts", "ActiveEnterTimestamp")
+_UNIT = re.compile(r"(\S+\.service) +(\S+) +(\S+) +(\S+)")  # a line of `systemctl list-units --plain`
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,12 @@ class FileFact:
 
 @dataclass(frozen=True, slots=True)
 class UnitFact:
-    """systemd's word on a unit; `restarts` counts automatic restarts since it was started."""
+    """systemd's word on a unit that has a file. enabled: a boot would start it."""
 
     load: str
     active: str
     sub: str
-    enabled: str
-    restarts: int
-    since: str
+    enabled: bool
 
     @property
     def running(self) -> bool:
@@ -190,20 +188,11 @@ def _files(lines: list[str], contents: Mapping[str, bytes]) -> dict[str, FileFac
     }
 
 
-def _units(lines: Iterable[str]) -> Iterator[tuple[str, UnitFact]]:
-    """From the blocks of `systemctl show`, with an empty line between them."""
-    blocks: list[dict[str, str]] = [{}]
-    for line in lines:
-        key, mark, value = line.partition("=")
-        if not line:
-            blocks.append({})
-        elif mark and key in _UNIT_KEYS:
-            blocks[-1][key] = value
-    for block in filter(None, blocks):
-        yield block["Id"], UnitFact(
-            block["LoadState"], block["ActiveState"], block["SubState"], block.get("UnitFileState", ""),
-            int(block.get("NRestarts") or 0), block.get("ActiveEnterTimestamp", ""),
-        )  # fmt: skip
+def _units(lines: Sequence[str]) -> Iterator[tuple[str, UnitFact]]:
+    """systemd lists only what it has loaded; a unit that merely has a file is at rest."""
+    listed = {found[1]: (found[2], found[3], found[4]) for line in lines if (found := _UNIT.match(line))}
+    for name, word in _every("unit", lines):
+        yield name, UnitFact(*listed.get(name, ("loaded", "inactive", "dead")), enabled=word == "enabled")
 
 
 def _lock(lines: Iterable[str]) -> LockFact | None:

@@ -122,7 +122,7 @@ def _unit_change(unit: Unit, actual: UnitFact | None, stamp: str | None) -> Unit
         return UnitChange(Verb.RESTART, unit.name, "what it reads changed" if stamp else "not started by us yet")
     if reload != unit.reload_stamp:
         return UnitChange(Verb.RELOAD, unit.name, "what it reads changed")
-    if actual.enabled not in ("enabled", "static", "generated", "alias"):
+    if not actual.enabled:
         return UnitChange(Verb.START, unit.name, "would not start at boot")
     return None
 

@@ -78,8 +78,8 @@ def bare_facts(**over: Any) -> Facts:
     return replace(facts, **over)
 
 
-def active(enabled: str = "enabled") -> UnitFact:
-    return UnitFact("loaded", "active", "running", enabled, 0, "Mon 2024-01-01 10:00:00 UTC")
+def active(enabled: bool = True) -> UnitFact:
+    return UnitFact("loaded", "active", "running", enabled)
 
 
 def facts_of(manifest: Manifest, **over: Any) -> Facts:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabfile.core.errors import HostError
-from fabfile.core.facts import parse
+from fabfile.core.facts import UnitFact, parse
 from fabfile.core.manifest import Account, File, Manifest, Unit
 
 from .roots import sha
@@ -44,21 +44,13 @@ lock what deploy --hosts all
 lock since 1699999000
 lock expires 1700000800
 systemd 252
-NRestarts=2
-Id=consul.service
-LoadState=loaded
-ActiveState=active
-SubState=running
-UnitFileState=enabled
-ActiveEnterTimestamp=Tue 2023-11-14 22:00:00 UTC
-
-NRestarts=0
-Id=caddy.service
-LoadState=masked
-ActiveState=inactive
-SubState=dead
-UnitFileState=
-ActiveEnterTimestamp=
+unit consul.service enabled
+unit caddy.service disabled
+unit nexus-worker.service enabled
+unit nexus-balancer.service disabled
+consul.service         loaded active   running Consul of the Nexus cluster lab
+nexus-balancer.service masked inactive dead    nexus-balancer.service
+nexus-worker.service   loaded failed   failed  Worker agent
 current-manifest user\tconsul\t/var/lib/consul
 current-manifest file\t/etc/consul.d/consul.hcl\t0640\troot\tconsul\t{sha(HCL)}
 current-manifest unit\tconsul.service\tenabled\tactive\t1111\t-
@@ -110,13 +102,16 @@ def test_files_take_the_fresh_sum_or_the_ledgers() -> None:
     assert (binary.sha256, binary.mode, binary.size, binary.content) == ("c" * 64, "0755", 150000000, None)
 
 
-def test_units_are_told_apart() -> None:
-    """Each unit's block is its own, the last one included, which no empty line ends."""
+def test_units_have_their_states() -> None:
+    """Each unit has systemd's words; one that has a file and that systemd has not loaded is at rest."""
     units = parse("m1", answer()).units
-    assert set(units) == {"consul.service", "caddy.service"}
-    assert (units["consul.service"].running, units["consul.service"].restarts) == (True, 2)
-    assert units["consul.service"].since == "Tue 2023-11-14 22:00:00 UTC"
-    assert (units["caddy.service"].running, units["caddy.service"].load) == (False, "masked")
+    assert units == {
+        "consul.service": UnitFact("loaded", "active", "running", enabled=True),
+        "caddy.service": UnitFact("loaded", "inactive", "dead", enabled=False),
+        "nexus-worker.service": UnitFact("loaded", "failed", "failed", enabled=True),
+        "nexus-balancer.service": UnitFact("masked", "inactive", "dead", enabled=False),
+    }
+    assert [name for name, unit in units.items() if unit.running] == ["consul.service"]
 
 
 def test_the_lock_is_read() -> None:
@@ -179,7 +174,7 @@ def test_a_bare_host_has_the_least_of_everything() -> None:
         b"Welcome\n" + answer(), answer().split(b"\ncontents\n")[0], b"nexus-probe 1\ncontents\n",
         answer(RECORDED.replace("cpus 2", "cpus two")), answer(RECORDED.replace("bits 64\n", "")),
         answer(RECORDED.replace("now 1700000000.123456789", "now ")),
-        answer(RECORDED.replace("ActiveState=active\n", "")), answer(RECORDED.replace("file /usr", "file u /usr")),
+        answer(RECORDED.replace("unit caddy.service disabled", "unit caddy.service")), answer(RECORDED.replace("file /usr", "file u /usr")),
         answer(RECORDED.replace("lock since 1699999000", "lock since yesterday")),
         answer(RECORDED.replace("odd /etc/nexus/host.json", "odd ")),
     ],

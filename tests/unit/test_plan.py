@@ -170,8 +170,8 @@ UNIT = Unit("consul.service", "r1", "l1")
         ({"stamps": {"consul.service": "r0 l1"}}, Verb.RESTART),
         ({"stamps": {"consul.service": "r0 l0"}}, Verb.RESTART),
         ({"stamps": {"consul.service": "r1 l0"}}, Verb.RELOAD),
-        ({"units": {"consul.service": active("disabled")}}, Verb.START),
-        ({"units": {"consul.service": active("static")}}, None),
+        ({"units": {"consul.service": active(enabled=False)}}, Verb.START),
+        ({"units": {"consul.service": active(enabled=True)}}, None),
     ],
 )
 def test_a_unit_gets_the_verb_that_it_needs(over: dict[str, object], verb: Verb | None) -> None:
