@@ -166,7 +166,9 @@ def _gateway(cluster: Cluster, host: Host) -> Any:
         return None
     from fabric import Connection
 
-    return Connection(host.gateway, config=_config(cluster.ssh), connect_timeout=int(TIMEOUT), connect_kwargs=_kwargs(host.key))
+    return Connection(
+        host.gateway, config=_config(cluster.ssh), connect_timeout=int(TIMEOUT), connect_kwargs=_kwargs(host.key)
+    )
 
 
 def _kwargs(key: Path | None) -> dict[str, object]:
