@@ -18,6 +18,7 @@ from .secrets import Secrets
 MARK = "Nexus Ops: "  # a token's description begins with it; others' tokens are never touched
 ANONYMOUS = "00000000-0000-0000-0000-000000000002"
 DNS = "nexus-dns"
+_LEGACY, _UNKNOWN = "2", "3"  # an agent's tag `acls`; a current client agent has none
 _READ, _WRITE = {"policy": "read"}, {"policy": "write"}
 _SEE = {"node_prefix": {"": _READ}, "service_prefix": {"": _READ}}
 
@@ -119,6 +120,17 @@ def changes(want: Wanted, policies: Sequence[Mapping[str, Any]], tokens: Sequenc
         if name not in named and str(p.get("Description", "")).startswith(MARK)
     ]
     return Changes(tuple(put), tuple(grants), tuple(a for a in ours if a not in keep), tuple(stale))
+
+
+def unaware(members: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Client agents, by name, that go by the rules of a time before ACL tokens, until they ask a server again.
+
+    Before 1.11 an agent that found no leader at its start asks again after twice as long each time, up to half a minute.
+    `members`: as Consul's agent lists them, with the tags of the gossip.
+    """
+    return {
+        str(m["Name"]) for m in members if m["Tags"].get("role") == "node" and m["Tags"].get("acls") in (_LEGACY, _UNKNOWN)
+    }
 
 
 def is_management(token: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Iterable
 from typing import Protocol
 
-from ..core.acl import digest, wanted
+from ..core.acl import digest, unaware, wanted
 from ..core.errors import ApplyError, HostError
 from ..core.guard import check_primary
 from ..core.model import Host
@@ -23,6 +23,7 @@ from .ssh import Remote
 from .state import State
 
 PRIMARY_KEY = "nexus/primary"
+_NOTICE = 2.0  # seconds; a restart takes about one
 
 
 class Screen(Protocol):
@@ -165,9 +166,21 @@ def _settle(
         gate.server_gate(remote, len(up), rolling=bool(draft.running_managers()))
     if servers:
         permissions.after(wave.hosts)
+        if not draft.running_managers():
+            _awaken(fleet, servers[0], screen)
     asked = servers[0] if servers else fleet[next(h.name for h in draft.cluster.hosts if h.name in up)]
     others = [fleet[n] for n in sorted(up) if n not in wave.hosts]
     gate.member_gate(asked, [fleet[n] for n in wave.hosts], others)
+
+
+def _awaken(fleet: Fleet, server: Remote, screen: Screen) -> None:
+    """At a first start, when nothing runs yet: who would take up to half a minute to notice the ACLs starts anew."""
+    until = time.monotonic() + _NOTICE
+    while (late := unaware(Consul(server).agent.members()) & fleet.remotes.keys()) and time.monotonic() < until:
+        time.sleep(0.2)
+    for name in sorted(late):
+        screen.step(name, "restart consul.service: it would notice the ACLs only later")
+        fleet[name].run(["systemctl", "restart", "consul.service"])
 
 
 def _verify(fleet: Fleet, draft: Draft) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabfile.core import acl
-from fabfile.core.acl import DNS, MARK, Changes, Wanted, changes, digest, policy_name, token_names, wanted
+from fabfile.core.acl import DNS, MARK, Changes, Wanted, changes, digest, policy_name, token_names, unaware, wanted
 from fabfile.core.model import ROLES, Cluster, Host
 from fabfile.core.secrets import Secrets, Token
 
@@ -300,3 +300,15 @@ def test_no_secret_is_in_what_is_wanted() -> None:
     """What is compared, summed up and shown holds accessors and no token's secret."""
     said: Sequence[str] = [t.secret for t in SECRETS.tokens.values()]
     assert not [s for s in said if s in repr(WANT)]
+
+
+@pytest.mark.parametrize(
+    ("tags", "late"),
+    [
+        ({"role": "node", "acls": "3"}, True), ({"role": "node", "acls": "2"}, True), ({"role": "node", "acls": "1"}, False),
+        ({"role": "node", "acls": "0"}, False), ({"role": "node"}, False), ({"role": "consul", "acls": "3"}, False),
+    ],
+)  # fmt: skip
+def test_who_has_not_noticed_the_acls(tags: dict[str, str], late: bool) -> None:
+    """Client agents of an old Consul say so in the gossip; current ones say nothing, and servers are another matter."""
+    assert unaware([{"Name": "w1", "Tags": tags}]) == ({"w1"} if late else set())
