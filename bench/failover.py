@@ -42,6 +42,7 @@ own, from 1 s before the fault until the steady state after the undo; a request 
   systemd's watchdog (15 s) has ended it before.
 - Where the primary's host is not said to be the raft leader, it is not. "cut off": no packet passes between it and the
   other managers, for at least 15 s; workers and SSH reach it.
+- "seed": the description that this project started from, an `install.sh` run by hand on each machine.
 - Promises of the cut-off, of `inv promote` and of the 60 s after all managers were off are our own additions to the
   table; failed requests are promised to be none where a worker host dies, and only told elsewhere. "aim met": the
   median is within the aim, and no run beyond the promise.

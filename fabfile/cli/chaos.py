@@ -18,13 +18,15 @@ from . import drilling
 from .base import command, complain, confirm, inventory, print_json, say
 
 _HELP = {
-    "target": "whom it hits: a host, one, primary, raft-leader, minority[:ROLE], majority[:ROLE], service:NAME[@HOST]",
     "ttl": "seconds after which the host undoes it by itself",
     "dry_run": "show the target and the promise; do nothing",
     "force": "do it though too much would go (quorum, last instance); say why, it is kept in the report",
     "no_load": "send no requests",
     "junit": "write the result to this file as JUnit XML",
 }
+_SHAPES = {  # how a target is written, where it is not the word itself
+    "host": "a host's name", "minority": "minority[:ROLE]", "majority": "majority[:ROLE]", "service": "service:NAME[@HOST]",
+}  # fmt: skip
 _OPTIONS: dict[str, str | bool] = {
     "target": "", "ttl": "", "dry_run": False, "force": "", "no_load": False, "yes": False, "json": False, "junit": "",
     "inventory_": "", "debug": False,
@@ -46,8 +48,9 @@ def _drill(fault: Fault) -> Any:
     body.__name__ = fault.name.replace("-", "_")
     codes = "Exit codes: 0 PASS, 1 FAIL, 3 UNKNOWN or ABORTED."
     body.__doc__ = f"{fault.does}\n\n{codes} The promise: inv chaos.list --drill {fault.name}"
-    helps = {name: f"{a.meaning}: {a.due}" for name, a in own.items()}
-    return command(name=fault.name, help={**_HELP, **helps})(body)
+    helps = {name: f"{a.meaning}: {a.due} (default: {a.default})" for name, a in own.items()}
+    whom = f"whom it hits: {', '.join(_SHAPES.get(word, word) for word in fault.words)} (default: {fault.target})"
+    return command(name=fault.name, help={**_HELP, **helps, "target": whom})(body)
 
 
 def _run_one(fault: Fault, values: dict[str, str], given: dict[str, Any]) -> None:
@@ -87,7 +90,10 @@ def _seconds(text: str) -> int | None:
     return int(text)
 
 
-@command(name="list", help={"drill": "only this one"})
+@command(
+    name="list",
+    help={"drill": "only this one", "inventory_": "show the promises of this inventory (default: the toolkit's own)"},
+)
 def list_(c: Context, drill: str = "", json: bool = False, inventory_: str = "", debug: bool = False) -> None:
     """Explain each drill: what it does, what is measured, what is promised, whom it can hit."""
     from ..drills.catalogue import as_json, show

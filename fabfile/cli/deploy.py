@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from ..core.facts import Facts
 
 
+_ADOPT = "take over a running cluster of this name whose state folder was lost"
+
+
 @command()
 def detect(c: Context, hosts: str = "all", inventory_: str = "", json: bool = False, debug: bool = False) -> None:
     """Show what each host is: architecture, OS, memory, disk, Python, clock. Changes nothing."""
@@ -60,7 +63,7 @@ def _fact_row(name: str, fact: Facts, now: float) -> list[str]:
     ]  # fmt: skip
 
 
-@command(help={"brief": "name what changes, without the diffs"})
+@command(help={"brief": "name what changes, without the diffs", "adopt": _ADOPT})
 def plan(
     c: Context, hosts: str = "all", inventory_: str = "", json: bool = False, brief: bool = False, adopt: bool = False,
     debug: bool = False,
@@ -83,7 +86,7 @@ def plan(
         raise Exit(code=2)
 
 
-@command(help={"adopt": "take over a running cluster of this name whose state folder was lost"})
+@command(help={"adopt": _ADOPT})
 def deploy(
     c: Context, hosts: str = "all", inventory_: str = "", yes: bool = False, adopt: bool = False, debug: bool = False
 ) -> None:

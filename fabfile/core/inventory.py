@@ -21,7 +21,7 @@ from fabfile.core.yamltree import parse as parse_yaml
 
 RESERVED = ("all", *ROLES, *(f"{role}s" for role in ROLES))  # words of `--hosts`
 OLDEST_CONSUL = (1, 8, 7)
-OLDEST_CADDY = (2, 0, 0)
+OLDEST_CADDY = (2, 6, 2)
 HINT = "docs/examples/reference.yml names every key; the least is `name: {ssh: ADDRESS, roles: [worker]}`"
 SSH_PORT = 22
 

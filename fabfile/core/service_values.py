@@ -30,7 +30,7 @@ _IMAGE = (
 name = s.matching(
     r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?", "a service name of lower-case letters a-z, digits and inner hyphens", 40
 )
-image = s.matching(_IMAGE, "an image such as nginx:1.27 or ghcr.io/owner/app@sha256:…", 400)
+image = s.matching(_IMAGE, "an image such as nginx:1.27 or registry.example.org/app@sha256:…", 400)
 
 
 def port(value: object) -> int:

@@ -216,7 +216,7 @@ def test_each_wrong_host_value_has_its_message(fields: dict[str, Any], fault: st
         ),
         (
             {"caddy": {"version": "1.0.5"}},
-            "caddy.version: 1.0.5 is too old: 2.0.0 is the oldest Caddy supported",
+            "caddy.version: 1.0.5 is too old: 2.6.2 is the oldest Caddy supported",
         ),
         ({"caddy": {}}, "caddy: is empty; give version, binary"),
     ],
