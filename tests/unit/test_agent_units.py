@@ -52,7 +52,7 @@ COMMANDS = st.builds(lambda p, args: (p, *args), PROGRAMS, st.lists(TEXTS, max_s
 ENVS = st.dictionaries(st.from_regex(r"\A[A-Za-z_][A-Za-z0-9_]{0,20}\Z"), TEXTS, max_size=5)
 NAMES = st.from_regex(r"\A[a-z0-9]([a-z0-9_-]{0,38}[a-z0-9])?\Z").filter(lambda n: let_in(service_values.name, n))
 USERS = st.from_regex(r"\A[a-z_][a-z0-9_-]{0,31}\Z").filter(lambda n: let_in(user_name, n))
-IMAGES = st.sampled_from(["nginx", "nginx:1.27", "reg.example.org/owner/app@sha256:" + "a" * 64, "localhost:5000/a_b/c--d:v1"])
+IMAGES = st.sampled_from(["nginx", "nginx:1.27", "r.test/owner/app@sha256:" + "a" * 64, "localhost:5000/a_b/c--d:v1"])
 PORTS = st.sampled_from([None, 1, 81, 1023, 1024, 8080, 65535])
 CORES = st.one_of(st.sampled_from([0.01, 0.29, 1 / 3, 0.5, 1.5, 2, 1024]), st.floats(0.01, 1024))
 SECONDS = st.integers(1000, 3_600_000).map(lambda ms: ms / 1000)

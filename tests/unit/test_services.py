@@ -91,14 +91,14 @@ def test_a_mapping_gives_every_value_its_normal_form() -> None:
     """Durations become seconds, memory MiB, domains lower case, paths lose their last slash."""
     web = service(
         {
-            "image": "reg.test/a/b:1", "args": ["-v", 2], "port": 8080, "target_port": 80, "user": "www-data", "memory": "1G",
+            "image": "r.test/a/b:1", "args": ["-v", 2], "port": 8080, "target_port": 80, "user": "www-data", "memory": "1G",
             "check": {"http": "/up/?a=1", "interval": "1m", "timeout": "500ms"}, "replicas": {"min": 1, "max": 3, "cpu": 70},
             "env": {"A": "x=$Y %n 'q'", "B": 1}, "cpu": 2, "stop_timeout": 30, "domain": "App.Example.ORG", "path": "/api/",
             "headers": {"X-A": "default-src 'self'; x", "X-B": None, "X-C": 0}, "timeout": "1.5s", "labels": {"disk": "ssd"},
         }
     )  # fmt: skip
     assert web == Service(
-        "web", Check("http", "/up/?a=1", 60.0, 0.5), ("-v", "2"), "reg.test/a/b:1", 8080, 80, Replicas(min=1, max=3, cpu=70),
+        "web", Check("http", "/up/?a=1", 60.0, 0.5), ("-v", "2"), "r.test/a/b:1", 8080, 80, Replicas(min=1, max=3, cpu=70),
         {"A": "x=$Y %n 'q'", "B": "1"}, "www-data", 1024, 2.0, 30.0, "app.example.org", "/api",
         {"X-A": "default-src 'self'; x", "X-B": None, "X-C": "0"}, 1.5, {"disk": "ssd"},
     )  # fmt: skip
