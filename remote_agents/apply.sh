@@ -141,9 +141,9 @@ grow_tree() {
   picked file "$dir/manifest" | while IFS=$tab read -r path mode _ _ sum; do
     [ -f "$store/$sum" ] || fail "the payload lacks $path ($sum)"
     copy='cp'
-    case "$mode" in
+    case "$path" in
       # A program is only linked, and its inode (which may be the live one) left untouched: the ledger records its ctime.
-      *[1357]*)
+      /usr/local/bin/*)
         [ -x "$store/$sum" ] || chmod "$mode" "$store/$sum"
         copy='ln -s'
         ;;

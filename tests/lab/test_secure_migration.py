@@ -176,9 +176,13 @@ def test_securing_that_is_killed_half_way_is_finished_by_the_next_deploy(opened:
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert running.stderr
+    said: list[str] = []
     for line in running.stderr:
+        said.append(line)
         if "security level 2 of 3" in line:
             break
+    else:
+        raise AssertionError("".join(said)[-3000:])
     time.sleep(3)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
