@@ -11,8 +11,10 @@ from typing import Any
 
 from . import wire
 from .api import Consul, ConsulError
+from .clock import now
 from .notify import say
 
+FRESH = 2.0  # seconds; a look is due every half
 PREFIX = wire.instance_id("")
 REVISION = "nexus_revision"
 
@@ -48,7 +50,8 @@ class Registrar(threading.Thread):
         self._alive: frozenset[str] = frozenset()
         self.passing: Mapping[str, bool] = {}
         self.looked = threading.Event()  # once the agent has answered
-        self.answers = True
+        self._looked_at = float("-inf")
+        self._refused = False
 
     def want(self, listed: Mapping[str, Mapping[str, Any]], alive: frozenset[str]) -> None:
         """From now on exactly these instances are to be registered."""
@@ -57,15 +60,19 @@ class Registrar(threading.Thread):
         if new:
             self._due.set()
 
+    def fresh(self) -> bool:
+        """Whether `passing` is the agent's word of now: registering may take its time, and the agent may be gone."""
+        return now() - self._looked_at <= FRESH
+
     def run(self) -> None:
         while True:
             try:
                 self._turn()
-                self.answers = True
+                self._refused = False
             except (ConsulError, AttributeError, TypeError, KeyError, ValueError) as error:
-                if self.answers:
+                if not self._refused:
                     say(f"Consul's agent does not answer as it should; the services go on: {error}")
-                self.answers = False
+                self._refused = True
             self._due.wait(0.5)
             self._due.clear()
 
@@ -78,6 +85,7 @@ class Registrar(threading.Thread):
             if check["ServiceID"].startswith(PREFIX):
                 name = check["ServiceID"][len(PREFIX):]
                 found[name] = found.get(name, True) and check["Status"] == "passing"
+        self._looked_at = now()
         self.looked.set()
         if found != self.passing:
             self.passing = found

@@ -115,7 +115,9 @@ def _watch(name: str, spec: Mapping[str, Any], memory: Memory, passing: bool | N
         return Verdict(held, Step("pause", name, why), False, "looping", why)
     # a TTL is our own word: when it is late, the instance is not to blame
     if memory.critical_since is not None and spec["check"]["kind"] != "ttl":
-        ill, patience = at - memory.critical_since, patience_of(spec) if memory.passed else BIRTH
+        ill, patience = at - memory.critical_since, patience_of(spec)
+        if not memory.passed:  # Consul asks for the first time at any moment within the interval
+            patience = max(BIRTH, patience)
         if ill >= patience:
             hurt = replace(memory, critical_since=None, passed=False)
             return Verdict(hurt, Step("kill", name, f"its check has been critical for {ill:.0f} s"), True, "failed")

@@ -15,6 +15,7 @@ from .wire import unit_name
 
 _GLOB = unit_name("*")
 _PROPERTIES = "Id,ActiveState,NRestarts,MainPID,CPUUsageNSec"
+UNFINISHED = "unfinished"  # the revision of a unit whose last start was cut off: no spec has it
 _ABSENT = (1 << 64) - 1  # systemd's way of saying that it does not measure
 
 
@@ -40,7 +41,10 @@ def units() -> tuple[dict[str, Unit], dict[str, int]]:
     found: dict[str, Unit] = {}
     cpu: dict[str, int] = {}
     for path in Path(FOLDER).glob(_GLOB):
-        found[_service(path.name)] = Unit(revision_of(path.read_text(encoding="utf-8", errors="replace")), "inactive")
+        name = _service(path.name)
+        with contextlib.suppress(FileNotFoundError):  # a stop that goes on beside us has taken it away
+            revision = revision_of(path.read_text(encoding="utf-8", errors="replace"))
+            found[name] = Unit(UNFINISHED if os.path.exists(_mark(name)) else revision, "inactive")
     for block in systemctl("show", "--property", _PROPERTIES, _GLOB).split("\n\n"):
         said = dict(line.partition("=")[::2] for line in block.splitlines())
         if "Id" not in said:
@@ -60,21 +64,30 @@ def _service(unit: str) -> str:
 
 
 def start(spec: dict[str, Any], host: str) -> None:
-    """Writes the unit as this spec wants it and starts it, or restarts it where it runs."""
+    """Writes the unit as this spec wants it and starts it, or restarts it where it runs.
+
+    Cut off in between, the file would bear the new revision and the process still be the old one: a mark tells that.
+    """
     name = spec["name"]
     os.makedirs(ENV, mode=0o700, exist_ok=True)
+    write(_mark(name), "", 0o600)
     write(env_path(name), env_text(spec, host), 0o600)
     write(f"{FOLDER}/{unit_name(name)}", unit_text(spec), 0o644)
     systemctl("daemon-reload")
     systemctl("reset-failed", unit_name(name))
     systemctl("restart", "--no-block", unit_name(name))
+    os.unlink(_mark(name))
+
+
+def _mark(service: str) -> str:
+    return f"{ENV}/{service}.starting"
 
 
 def stop(service: str, timeout: float) -> None:
     """Stops it and takes its unit away."""
     unit = unit_name(service)
     systemctl("stop", unit, timeout=timeout)
-    for path in (f"{FOLDER}/{unit}", env_path(service)):
+    for path in (f"{FOLDER}/{unit}", env_path(service), _mark(service)):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
     systemctl("daemon-reload")

@@ -64,13 +64,17 @@ class Worker:
         self._changed.set()
 
     def _told(self, entries: Any) -> None:
-        """New orders. Those of an older epoch come from a primary that is none any more."""
+        """New orders. Those of an older epoch come from a primary that is none any more; older ones of the same epoch from
+        a manager that is cut off or still catches up, for any may answer."""
         fresh = decoded(entries[0]) if entries else None
         if not isinstance(fresh, dict) or not _are_orders(fresh):
             return  # no word is no order: what runs goes on
-        last = int(self._orders["epoch"]) if self._orders else 0
-        if int(fresh["epoch"]) < last:
-            say(f"refused orders of epoch {fresh['epoch']}: epoch {last} has been here")
+        fresh["index"] = int(entries[0]["ModifyIndex"])
+        last = self._orders or {"epoch": 0}
+        if fresh["epoch"] < last["epoch"]:
+            say(f"refused orders of epoch {fresh['epoch']}: epoch {last['epoch']} has been here")
+            return
+        if fresh["epoch"] == last["epoch"] and fresh["index"] < last.get("index", 0):
             return
         if fresh != self._orders:
             try:
@@ -111,7 +115,7 @@ class Worker:
 
     def _passing(self, name: str) -> bool | None:
         """With Consul's agent away its last word is old: no reason to kill anything."""
-        return self._registrar.passing.get(name) if self._registrar.answers else None
+        return self._registrar.passing.get(name) if self._registrar.fresh() else None
 
     def _busy(self, name: str) -> bool:
         hand = self._hands.get(name)

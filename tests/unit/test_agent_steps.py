@@ -330,6 +330,16 @@ def test_a_hang_is_killed_after_patience_and_not_before() -> None:
     assert host.verbs == ["kill"]
 
 
+@pytest.mark.parametrize("interval", [120.0, 600.0, 3600.0])
+def test_what_is_born_waits_for_its_first_check(interval: float) -> None:
+    """Consul asks for the first time at any moment within the interval: until then nobody is hung."""
+    host = Host(wanted=spec(interval=interval))
+    host.turn()
+    host.passing = False
+    host.turns(interval)
+    assert host.verbs == ["start"]
+
+
 def test_a_pass_in_between_gives_all_its_patience_back() -> None:
     """A check that fails now and then is no hang."""
     host = running()

@@ -337,11 +337,11 @@ def test_an_agent_that_is_away_is_told_of_once(agent: Agent, capsys: pytest.Capt
     want(made, spec())
     agent.fails["/v1"] = 500
     run(made, 4)
-    assert not made.answers
+    assert not made.fresh()
     assert capsys.readouterr().out.count("\n") == 1
     agent.fails.clear()
     run(made, 2)
-    assert made.answers
+    assert made.fresh()
     agent.fails["/v1"] = 500
     run(made, 2)
     assert capsys.readouterr().out.count("the services go on") == 1

@@ -14,9 +14,9 @@ from unittest.mock import Mock
 
 import pytest
 
-from remote_agents.nexus_agents import files, systemd, wire, worker
+from remote_agents.nexus_agents import files, registrar, systemd, wire, worker
 from remote_agents.nexus_agents.api import ConsulError, putting
-from remote_agents.nexus_agents.registrar import Registrar
+from remote_agents.nexus_agents.registrar import FRESH, Registrar
 from remote_agents.nexus_agents.steps import BIRTH, DRAIN, Unit
 from remote_agents.nexus_agents.units import unit_text
 
@@ -48,9 +48,9 @@ def orders(epoch: int, *specs: dict[str, Any]) -> dict[str, Any]:
     return {"epoch": epoch, "services": {s["name"]: s for s in specs}}
 
 
-def entries(value: object) -> list[dict[str, Any]]:
+def entries(value: object, index: int = 7) -> list[dict[str, Any]]:
     """As a watch of the orders' key gives them."""
-    return [putting("nexus/placement/w1/orders", value)]
+    return [{**putting("nexus/placement/w1/orders", value), "ModifyIndex": index}]
 
 
 class Host:
@@ -64,6 +64,7 @@ class Host:
         self.consul = Mock()
         self.consul.again.return_value = self.consul
         monkeypatch.setattr(worker, "now", lambda: self.at)
+        monkeypatch.setattr(registrar, "now", lambda: self.at)
         monkeypatch.setattr(systemd, "units", lambda: (dict(self.units), {}))
         for verb in ("start", "stop", "pause", "kill"):
             monkeypatch.setattr(systemd, verb, self._hand(verb))
@@ -84,6 +85,7 @@ class Host:
         settings = {"host": "w1", "address": "10.0.0.2", "advertise": "10.0.0.2", "state": str(self.folder)}
         made = worker.Worker(settings, self.consul)
         made._registrar.passing = passing
+        made._registrar._looked_at = float("inf") if passing else float("-inf")
         return made
 
     def turns(self, made: worker.Worker, seconds: float, each: float = 1.0) -> None:
@@ -108,13 +110,24 @@ def test_orders_are_carried_out_and_kept(host: Host) -> None:
     made = host.agent()
     made._told(entries(orders(3, spec())))
     file = host.folder / "orders.json"
-    assert json.loads(file.read_text()) == orders(3, spec())
+    assert json.loads(file.read_text()) == {**orders(3, spec()), "index": 7}
     assert file.stat().st_mode & 0o777 == 0o600
     host.turns(made, 1)
     assert host.said == ["start web"]
     host.units.clear()
     host.turns(host.agent(), 1)
     assert host.said == ["start web"] * 2
+
+
+@pytest.mark.parametrize(("index", "taken"), [(6, False), (7, True), (8, True)])
+def test_an_older_copy_of_the_same_epoch_is_passed_over(index: int, taken: bool, host: Host) -> None:
+    """A manager that is cut off or catches up may show what was: it stops nothing, also after a restart of the agent."""
+    host.agent()._told(entries(orders(3, spec("a"), spec("b"))))
+    made = host.agent()
+    made._told(entries(orders(3, spec("a")), index))
+    assert set(made._orders["services"]) == ({"a"} if taken else {"a", "b"})
+    made._told(entries(orders(4, spec("c")), 1))  # a new primary after a restored snapshot
+    assert set(made._orders["services"]) == {"c"}
 
 
 @pytest.mark.parametrize(("epoch", "taken"), [(1, False), (2, False), (3, True), (4, True)])
@@ -230,6 +243,7 @@ def test_without_consul_nothing_is_killed(host: Host) -> None:
     host.consul.get.side_effect = lambda path, *_: (1, answers[path])
     look(made._registrar)
     assert made._registrar.passing == {"web": False}
+    host.at += FRESH + 0.1
     host.consul.get.side_effect = ConsulError("away")
     for _ in range(round(3 * BIRTH)):
         look(made._registrar)
@@ -237,11 +251,11 @@ def test_without_consul_nothing_is_killed(host: Host) -> None:
     assert host.said == []
 
 
-def look(registrar: Registrar) -> None:
+def look(made: Registrar) -> None:
     """One round of the registrar's own loop."""
-    registrar._due.wait = Mock(side_effect=Over)  # type: ignore[method-assign]
+    made._due.wait = Mock(side_effect=Over)  # type: ignore[method-assign]
     with suppress(Over):
-        registrar.run()
+        made.run()
 
 
 class Over(Exception):
@@ -389,3 +403,25 @@ def test_a_started_service_has_its_environment_and_unit_first(tmp_path: Path, mo
     assert (tmp_path / "env").stat().st_mode & 0o777 == 0o700
     systemd.stop("web", 5.0)
     assert list(units.iterdir()) == list((tmp_path / "env").iterdir()) == []
+
+
+@pytest.mark.parametrize("fatal", ["daemon-reload", "restart"])
+def test_a_start_that_was_cut_off_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fatal: str) -> None:
+    """Killed between the unit's file and its restart: the next agent does not take the old process for the new."""
+    fake_systemctl(tmp_path, monkeypatch, f"[ $1 != show ] || cat <<'X'\n{SHOWN}X")
+    monkeypatch.setattr(systemd, "ENV", str(tmp_path / "env"))
+    monkeypatch.setattr(systemd, "env_path", lambda name: str(tmp_path / "env" / f"{name}.env"))
+    real = systemd.systemctl
+
+    def killed(*words: str, **more: Any) -> str:
+        if words[0] == fatal:
+            raise KeyboardInterrupt
+        return real(*words, **more)
+
+    monkeypatch.setattr(systemd, "systemctl", killed)
+    with pytest.raises(KeyboardInterrupt):
+        systemd.start(spec(revision="r2"), "w1")
+    monkeypatch.setattr(systemd, "systemctl", real)
+    assert systemd.units()[0]["web"].revision == systemd.UNFINISHED
+    systemd.start(spec(revision="r2"), "w1")
+    assert systemd.units()[0]["web"].revision == "r2"
