@@ -49,7 +49,7 @@ def step(scale: Scale, limits: Limits, cpus: Sequence[float], now: float) -> tup
     )
     if scale.changed_at is not None and now - scale.changed_at < REST:
         return timed, None
-    target = _target(timed, limits, limits.cpu, average, now)
+    target = _target(timed, limits, limits.cpu, cpus, now)
     if target == scale.count:
         return timed, None
     side, seconds = ("above", GROW_AFTER) if target > scale.count else ("far below", SHRINK_AFTER)
@@ -62,10 +62,11 @@ def _since(before: float | None, holds: bool, now: float) -> float | None:
     return now if before is None else before
 
 
-def _target(scale: Scale, limits: Limits, cpu: float, average: float, now: float) -> int:
-    count = scale.count
+def _target(scale: Scale, limits: Limits, cpu: float, cpus: Sequence[float], now: float) -> int:
+    count, average = scale.count, sum(cpus) / len(cpus)
     if scale.high_since is not None and now - scale.high_since >= GROW_AFTER:
-        return min(limits.max, max(count + 1, math.ceil(count * average / cpu)))
+        # what is asked for and does not run yet will take its share
+        return min(limits.max, max(count, math.ceil(sum(cpus) / cpu)))
     if scale.low_since is None or now - scale.low_since < SHRINK_AFTER or count <= max(1, limits.min):
         return count  # never to none at all: nothing would be left to measure
     return count - 1 if average * count / (count - 1) < cpu * ROOM else count

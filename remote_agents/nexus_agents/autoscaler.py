@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .autoscale import Limits, Scale, step
+from .shapes import Worker
 
 Specs = Mapping[str, Mapping[str, Any]]
 
@@ -38,6 +39,16 @@ class Autoscaler:
             if why:
                 news[name] = f"{name}: {why}"
         return self.dump(), news
+
+
+def counting(
+    reports: Mapping[str, Specs], workers: Mapping[str, Worker], orders: Mapping[str, Specs]
+) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """Whose CPU counts: instances on live workers that are to run there. A dead worker's last word stays in the store."""
+    return {
+        host: {name: said for name, said in services.items() if name in orders.get(host, {})}
+        for host, services in reports.items() if host in workers and workers[host].alive
+    }  # fmt: skip
 
 
 def measured(name: str, reports: Mapping[str, Specs]) -> list[float]:

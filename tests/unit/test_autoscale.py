@@ -99,10 +99,11 @@ def test_without_a_measurement_nothing_changes_and_the_clocks_begin_anew(limits:
     assert step(Scale(4, 1.0, 2.0, 3.0), limits, cpus, 100.0) == (Scale(4, None, None, 3.0), None)
 
 
-def test_the_average_is_of_what_is_measured() -> None:
-    """An instance that nobody has measured yet counts neither as idle nor as busy."""
-    scale, _ = step(Scale(4, high_since=0.0), LIMITS, [100.0, 100.0], 15.0)
-    assert scale.count == 8
+@pytest.mark.parametrize(("measured", "count"), [(1, 4), (2, 4), (3, 6), (4, 8)])
+def test_what_does_not_run_yet_will_take_its_share(measured: int, count: int) -> None:
+    """An instance that nobody has measured yet counts neither as idle nor as busy: there is no more of them than needed."""
+    scale, _ = step(Scale(4, high_since=0.0), LIMITS, [100.0] * measured, 15.0)
+    assert scale.count == count
 
 
 @given(
