@@ -26,7 +26,9 @@ def main(argv: list[str]) -> int:
     if len(argv) != 2 or argv[0] not in ("worker", "orchestrator", "release", "balancer"):
         print(USAGE, file=sys.stderr)
         return 2
-    from .notify import token
+    from .notify import end_with_threads, token
+
+    end_with_threads()
 
     with open(argv[1], encoding="utf-8") as file:
         settings = json.load(file)
@@ -39,9 +41,13 @@ def main(argv: list[str]) -> int:
         from . import balancer
 
         return balancer.main(settings, secret)
+    if argv[0] == "release":
+        from . import release
+
+        return release.main(settings, secret)
     from . import orchestrator
 
-    return (orchestrator.release if argv[0] == "release" else orchestrator.main)(settings, secret)
+    return orchestrator.main(settings, secret)
 
 
 if __name__ == "__main__":

@@ -71,16 +71,16 @@ class Consul:
         return (int(found[0]["ModifyIndex"]), decoded(found[0])) if found else (0, None)
 
     def _ask(self, method: str, path: str, timeout: float | None, body: str | None = None) -> _Answer:
-        link = self._ready(self._limit if timeout is None else timeout)
         headers = {"X-Consul-Token": self._token} if self._token else {}
         try:
+            link = self._ready(self._limit if timeout is None else timeout)
             link.request(method, urllib.parse.quote(path, safe="/:?&="), body, headers)
             answer = link.getresponse()
             text = answer.read().decode("utf-8", "replace")
-        except (OSError, http.client.HTTPException) as error:
-            link.close()  # what is left of this answer must not be taken for the next one's
+            return _Answer(answer.status, int(answer.getheader("X-Consul-Index") or 0), text)
+        except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:  # these two: numbers that are none
+            self._link.close()  # what is left of this answer must not be taken for the next one's
             raise ConsulError(f"{path.partition('?')[0]}: {type(error).__name__}") from error
-        return _Answer(answer.status, int(answer.getheader("X-Consul-Index") or 0), text)
 
     def _ready(self, limit: float) -> http.client.HTTPConnection:
         """The connection with this time limit; a new one where Consul has ended it in between, as when it restarts."""
@@ -100,7 +100,7 @@ def _refused(path: str, answer: _Answer) -> ConsulError:
 def _decoded(answer: _Answer) -> Any:
     try:
         return json.loads(answer.body) if answer.body.strip() else None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConsulError(f"no JSON in the answer: {answer.body[:80]!r}") from error
 
 
@@ -108,7 +108,7 @@ def decoded(entry: Mapping[str, Any]) -> Any:
     """The JSON value of an entry of the KV store; None where there is none, or it is no JSON."""
     try:
         return json.loads(base64.b64decode(entry.get("Value") or ""))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -127,9 +127,8 @@ def main(settings: Mapping[str, Any], token: str | None) -> int:
     notify("READY=1")
     rest = threading.Event()
     while True:
-        woken = changed.wait(POLL)
-        if woken:
+        if woken := changed.wait(POLL):
             rest.wait(GATHER)
-        changed.clear()
+            changed.clear()  # only then: what comes after a wait in vain is for the next turn
         notify("WATCHDOG=1")
         balancer.turn(woken)

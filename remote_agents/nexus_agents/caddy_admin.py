@@ -53,15 +53,15 @@ class Caddy:
 
     def objection(self, make: Callable[[str], Json]) -> str | None:
         """Why `caddy validate` refuses `make(folder)`; None when it takes it. It listens nowhere. Unreachable."""
-        with tempfile.TemporaryDirectory(prefix="nexus-balancer-") as folder:
-            home = {"HOME": folder, "XDG_DATA_HOME": folder, "XDG_CONFIG_HOME": folder}
-            try:
+        try:
+            with tempfile.TemporaryDirectory(prefix="nexus-balancer-") as folder:
+                home = {"HOME": folder, "XDG_DATA_HOME": folder, "XDG_CONFIG_HOME": folder}
                 done = subprocess.run(
                     [self._binary, "validate", "--config", "-"], input=encoded(make(folder)), env={**os.environ, **home},
                     capture_output=True, timeout=TIMEOUT, check=False,
                 )  # fmt: skip
-            except (OSError, subprocess.TimeoutExpired) as error:
-                raise Unreachable(f"{self._binary} validate: {error}") from error
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise Unreachable(f"{self._binary} validate: {error}") from error
         if done.returncode < 0:
             raise Unreachable(f"{self._binary} validate: ended by signal {-done.returncode}")
         lines = done.stderr.decode(errors="replace").strip().splitlines()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
+import traceback
 
 
 def say(text: str) -> None:
@@ -23,6 +25,16 @@ def notify(text: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.connect("\0" + path[1:] if path.startswith("@") else path)
         channel.sendall(text.encode())
+
+
+def end_with_threads() -> None:
+    """A thread that dies of a fault of ours takes the process with it: systemd starts it anew, and nothing goes on half."""
+
+    def end(args: threading.ExceptHookArgs) -> None:
+        traceback.print_exception(args.exc_type, args.exc_value, args.exc_traceback)
+        os._exit(1)
+
+    threading.excepthook = end
 
 
 def token(path: str) -> str:
