@@ -11,9 +11,11 @@ from . import wire
 from .api import Consul, decoded
 from .flaps import flapping
 from .lease import CHECK
+from .promotion import Promotion, promotion_of
 from .shapes import Instance, Worker
 from .watch import Watch
 
+MOST_CPU, MOST_EPOCHS = 1e6, 10**9  # percent of one core; what is more is no honest report
 DEAD_AFTER = 6.0  # seconds that Consul must have called a worker dead: an agent that only restarts costs no move
 _PATHS = {
     "lock": (f"/v1/kv/{wire.PRIMARY}", True),
@@ -31,6 +33,7 @@ class Board:
 
     def __init__(self, consul: Consul) -> None:
         self.changed = threading.Event()
+        self._consul = consul
         self._values: dict[str, Any] = {}
         for name, (path, stale) in _PATHS.items():
             Watch(consul, path, lambda value, name=name: self._put(name, value), stale).start()  # type: ignore[misc]
@@ -38,6 +41,21 @@ class Board:
     def _put(self, name: str, value: Any) -> None:
         self._values[name] = value
         self.changed.set()
+
+    def confirm(self) -> None:
+        """Reads anew, from the leader and with a quorum's word, what a decision is made of. ConsulError.
+
+        For a new primary: its watches may have been waiting for a leader that is gone, and show what was.
+        """
+        for name, (path, stale) in _PATHS.items():
+            if not stale:
+                self._values[name] = self._consul.get(f"{path}{'&' if '?' in path else '?'}consistent")[1]
+
+    def newest_epoch(self) -> int:
+        """Of the orders that any worker says it follows; 0 where none says one."""
+        said = [decoded(entry) for entry in self._values.get("reports") or ()]
+        epochs = [s["epoch"] for s in said if isinstance(s, dict) and type(s.get("epoch")) is int]
+        return max((e for e in epochs if e < MOST_EPOCHS), default=0)
 
     def ready(self) -> bool:
         """Every watch has had its first answer."""
@@ -61,10 +79,9 @@ class Board:
         own = {c["CheckID"]: c["Status"] for c in self.health() if c["Node"] == host}
         return own.get("serfHealth") == "passing" and own.get(CHECK) == "passing"
 
-    def promoted(self) -> str | None:
-        """The host that an operator wants as primary."""
-        named = self._value("promote", {}).get("to")
-        return str(named) if named else None
+    def promotion(self) -> Promotion | None:
+        """Which host an operator wants as primary."""
+        return promotion_of(self._values.get("promote"))
 
     def wanted(self) -> Mapping[str, Mapping[str, Any]] | None:
         """Service -> spec; None where nothing was ever published, or cannot be read: no reason to stop what runs."""
@@ -95,13 +112,17 @@ def sound_report(value: Any) -> dict[str, Mapping[str, Any]]:
     for name, said in services.items() if isinstance(services, dict) else ():
         if isinstance(said, dict):
             cpu = said.get("cpu")
-            found[name] = {**said, "cpu": cpu if isinstance(cpu, (int, float)) else None}
+            sound = isinstance(cpu, (int, float)) and not isinstance(cpu, bool) and 0 <= cpu < MOST_CPU  # no NaN either
+            found[name] = {**said, "cpu": cpu if sound else None}
     return found
 
 
 @dataclass
 class Watchman:
-    """Remembers since when Consul calls a worker dead, and how often it did. Times are seconds of one clock."""
+    """Remembers since when Consul calls a worker dead, and how often it did. Times are seconds of one clock.
+
+    Of use only while it looks all the time: a new primary begins with an empty `dead_since`.
+    """
 
     dead_since: dict[str, float] = field(default_factory=dict)
     deaths: dict[str, list[float]] = field(default_factory=dict)

@@ -7,7 +7,7 @@ only grows. What it changes and the event that tells of it are written together,
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from .files import write
 from .lease import ACT, Session
 
 KEPT_EVENTS = 500
+PRUNE_AFTER = 50  # events; a new primary prunes at once
 BATCH = 60  # operations; a transaction takes 64
 
 
@@ -30,21 +31,24 @@ class Primary:
     def __init__(self, consul: Consul, session: Session, host: str, memory: Path) -> None:
         self._consul, self._session, self._host, self._memory = consul, session, host, memory
         self._held: str | None = None  # the session that holds the lock for us
-        self._events, self._beats = 0, 0
+        self._events, self._beats, self._unpruned = 0, 0, 0
         self.epoch = 0
 
     @property
     def mine(self) -> bool:
         return self._held is not None and self._held == self._session.id and self._session.left() > 0
 
-    def take(self) -> None:
-        """Lock, epoch and event in one transaction. ConsulError: not free yet (lock-delay), or another was first."""
+    def take(self, at_least: int = 0) -> None:
+        """Lock, epoch and event in one transaction; the lock may be ours already. The epoch goes beyond `at_least`, too.
+
+        ConsulError: not free yet (lock-delay), or another was first; OSError: the epoch cannot be remembered.
+        """
         session = self._session.id
         if session is None or self._session.left() <= 0:
             raise NotPrimary("no session yet")
         index, known = self._consul.read(wire.EPOCH)
         before = self._remembered()  # ours may be ahead of a snapshot that was restored
-        epoch = max(int(known or 0), before) + 1
+        epoch = max(int(known or 0), before, at_least) + 1
         self._remember(epoch)
         self._events = 0
         value = {"host": self._host, "epoch": epoch, "session": session, "since": round(time.time(), 3)}
@@ -60,7 +64,7 @@ class Primary:
             if error.code == 409:  # surely not taken, so nobody ever acted in this epoch
                 self._remember(before)
             raise
-        self._held, self.epoch = session, epoch
+        self._held, self.epoch, self._unpruned = session, epoch, PRUNE_AFTER
 
     def act(self, operations: Iterable[Mapping[str, Any]], events: Iterable[Mapping[str, Any]]) -> None:
         """Writes all or nothing, if we are still primary. NotPrimary; ConsulError: nobody knows whether it took."""
@@ -68,6 +72,7 @@ class Primary:
             raise NotPrimary("the lease ended by our own clock")
         assert self._held is not None  # noqa: S101  as `mine` has found
         told = [self._event(self.epoch, self._held, e) for e in events]
+        self._unpruned += len(told)
         fence = {"Verb": "check-session", "Key": wire.PRIMARY, "Session": self._held}
         try:
             self._consul.transact([fence, *operations, *told], ACT)
@@ -81,23 +86,25 @@ class Primary:
         """For the standbys to hear. As `act`."""
         self.act([self._beat_of(self._held or "")], [])
 
-    def resign(self, why: str, keep_out: Callable[[], None] = lambda: None) -> None:
-        """Tells and frees the lock at once; no lock-delay follows a release. `keep_out` runs in between."""
+    def resign(self, why: str) -> None:
+        """Tells it and frees the lock, both or neither; no lock-delay follows a release."""
         if self.mine:
-            self.act([], [{"kind": "resigned", "text": f"{self._host} gives up being primary: {why}"}])
-            keep_out()
-            self._consul.put(f"/v1/kv/{wire.PRIMARY}?release={self._held}", timeout=ACT)
+            unlock = {"Verb": "unlock", "Key": wire.PRIMARY, "Value": "", "Session": self._held}
+            self.act([unlock], [{"kind": "resigned", "text": f"{self._host} gives up being primary: {why}"}])
         self._held = None
 
     def forget(self) -> None:
         self._held = None
 
     def prune_events(self) -> None:
-        """The newest stay."""
+        """The newest stay: a batch of the others goes, when it is time for it."""
+        if self._unpruned < PRUNE_AFTER:
+            return
         _, keys = self._consul.get(f"/v1/kv/{wire.EVENTS}?keys")
         old = sorted(keys or ())[:-KEPT_EVENTS]
         if old:
             self.act([{"Verb": "delete", "Key": key} for key in old[:BATCH]], [])
+        self._unpruned = PRUNE_AFTER if len(old) > BATCH else 0
 
     def _beat_of(self, session: str) -> dict[str, Any]:
         self._beats += 1

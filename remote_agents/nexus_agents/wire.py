@@ -15,7 +15,8 @@ REPORT  {"epoch": int, "at": unix s, "services": {name: {"revision", "state", "s
 EVENTS  one key each, EPOCH-NUMBER ascending: {"at": unix s, "epoch", "host": who acted, "session", "kind", "text",
          "service"?, "target"?: the host it happened to}
 BEAT    {"session", "beat": int}: what the primary writes every two seconds, for the standbys to hear
-PROMOTE {"to": host}: an operator's wish; SCALES {service: replicas}: what autoscaling has arrived at
+PROMOTE {"to": host}: an operator's wish; with "ready": session, once that host has said that it can
+SCALES  {service: replicas}: what autoscaling has arrived at
 """
 
 from __future__ import annotations

@@ -20,8 +20,10 @@ from remote_agents.nexus_agents.autoscaler import Autoscaler, measured
 from remote_agents.nexus_agents.board import _PATHS, DEAD_AFTER, Board, Watchman, instances
 from remote_agents.nexus_agents.flaps import DEATHS, QUIET
 from remote_agents.nexus_agents.lease import ACT, CHECK, LEASE
-from remote_agents.nexus_agents.orchestrator import Orchestrator, event_of, ordered, wishes
-from remote_agents.nexus_agents.primary import NotPrimary, Primary
+from remote_agents.nexus_agents.orchestrator import Orchestrator
+from remote_agents.nexus_agents.orders import MOST_BYTES, event_of, fitting, ordered, wishes
+from remote_agents.nexus_agents.primary import BATCH, KEPT_EVENTS, PRUNE_AFTER, NotPrimary, Primary
+from remote_agents.nexus_agents.promotion import Desk, Promotion
 from remote_agents.nexus_agents.shapes import Action, Instance, Wish, Worker
 
 MOST_OPERATIONS = 64  # of one transaction: Consul's maxTxnOps
@@ -168,7 +170,7 @@ def test_what_nobody_reports_is_no_instance() -> None:
 def board(**values: Any) -> Board:
     """With the newest value of each watch, as Consul gave it; nobody watches."""
     with patch.object(board_module, "Watch") as watch:
-        made = Board(Mock())
+        made = Board(Mock(get=Mock(side_effect=ConsulError("nobody asks"))))
     assert watch.call_count == watch.return_value.start.call_count == len(_PATHS)
     for call in watch.call_args_list:
         _, path, told, _ = call.args
@@ -184,7 +186,7 @@ def test_a_board_is_ready_when_every_watch_has_spoken() -> None:
     assert not board(**dict.fromkeys(list(_PATHS)[1:])).ready()
     full = board(**dict.fromkeys(_PATHS))
     assert full.ready()
-    assert (full.wanted(), full.reports(), full.nodes(), full.health(), full.promoted()) == (None, {}, [], [], None)
+    assert (full.wanted(), full.reports(), full.nodes(), full.health(), full.promotion()) == (None, {}, [], [], None)
 
 
 @pytest.mark.parametrize(("value", "services"), [
@@ -209,11 +211,37 @@ def test_the_lock_is_free_when_consul_says_so(values: dict[str, Any], free: bool
     assert board(**values).lock_is_free() == free
 
 
-@pytest.mark.parametrize(("value", "host"), [
-    ({"to": "m2"}, "m2"), ({}, None), ({"to": ""}, None), (b"", None), (b"no json", None)])  # fmt: skip
-def test_who_is_to_be_primary(value: object, host: str | None) -> None:
-    """The host that an operator named, if one is named."""
-    assert board(promote=[entry(wire.PROMOTE, value)]).promoted() == host
+@pytest.mark.parametrize(("value", "wish"), [
+    ({"to": "m2"}, Promotion("m2", 1)), ({"to": "m2", "ready": "s-2"}, Promotion("m2", 1, "s-2")),
+    ({"to": "m2", "ready": 7}, Promotion("m2", 1)), ({}, None), ({"to": ""}, None), ({"to": 7}, None), ([], None),
+    (b"", None), (b"no json", None)])  # fmt: skip
+def test_who_is_to_be_primary(value: object, wish: Promotion | None) -> None:
+    """The host that an operator named, if one is named, and the session with which it is ready."""
+    assert board(promote=[entry(wire.PROMOTE, value)]).promotion() == wish
+
+
+@pytest.mark.parametrize(("said", "newest"), [
+    ([], 0), ([{"epoch": 3}, {"epoch": 7}, {"epoch": 5}], 7), ([{"epoch": "9"}, {"epoch": True}, {}, b"no json", [9]], 0),
+    ([{"epoch": 10**12}, {"epoch": 4}], 4)])  # fmt: skip
+def test_the_newest_epoch_that_workers_follow(said: list[object], newest: int) -> None:
+    """A number, and one that an honest worker may have seen."""
+    assert board(reports=[entry(wire.report_key(f"w{n}"), value) for n, value in enumerate(said)]).newest_epoch() == newest
+
+
+def test_a_new_primary_reads_anew_what_it_decides_by() -> None:
+    """All that is decided by comes from a quorum; what wakes the standbys may be any server's word."""
+    made = board(wanted=[entry(wire.WANTED, {"services": {"old": {}}})], lock=None)
+    asked = []
+
+    def get(path: str) -> tuple[int, Any]:
+        asked.append(path)
+        return 1, [entry(wire.WANTED, {"services": {"new": {}}})] if wire.WANTED in path else []
+
+    made._consul = Mock(get=get)
+    made.confirm()
+    assert made.wanted() == {"new": {}}
+    assert all(path.endswith("consistent") for path in asked)
+    assert len(asked) == len([stale for _, stale in _PATHS.values() if not stale])
 
 
 def test_what_is_wanted_and_reported() -> None:
@@ -330,10 +358,6 @@ class Store:
         assert consistent
         return 1, self.values.get(key)
 
-    def put(self, path: str, timeout: float) -> None:
-        assert (path, timeout) == (f"/v1/kv/{wire.PRIMARY}?release=s-1", ACT)
-        self.released = True
-
     def transact(self, operations: Iterable[Mapping[str, Any]], timeout: float) -> None:
         asked = list(operations)
         assert timeout <= ACT
@@ -346,6 +370,9 @@ class Store:
         for o in asked[1:]:
             if o["Verb"] == "delete":
                 self.values.pop(o["Key"], None)
+            elif o["Verb"] == "unlock":
+                assert (o["Key"], o["Session"]) == (wire.PRIMARY, "s-1")
+                self.released = True
             else:
                 self.values[o["Key"]] = json.loads(base64.b64decode(o["Value"]))
 
@@ -376,7 +403,8 @@ def primary(store: Store, tmp_path: Path, specs: Mapping[str, Any] | None, **mor
     made._primary = Primary(store, Held(), "m1", tmp_path / "epoch")  # type: ignore[arg-type]
     made._primary._held, made._primary.epoch = "s-1", 3
     made._autoscaler, made._watchman, made._orders = Autoscaler(), Watchman(), None
-    made._was_primary, made._said, made._passed_over = True, ("", 0.0), None
+    made._board.confirm = Mock()  # type: ignore[method-assign]  what the watches have is what there is
+    made._was_primary, made._said, made._desk = True, ("", 0.0), Desk()
     return made
 
 
@@ -440,10 +468,15 @@ def test_the_named_primary_takes_the_wish_away_and_goes_on(tmp_path: Path) -> No
     assert store.placed() == {"w0": {"web"}}
 
 
-def test_another_named_primary_is_handed_over_to(tmp_path: Path) -> None:
-    """It tells of it, frees the lock, and acts no more."""
+def test_another_named_primary_is_handed_over_to_when_it_is_ready(tmp_path: Path) -> None:
+    """It goes on until the other one is ready; then it tells of it, frees the lock, and acts no more."""
     store = Store()
     made = primary(store, tmp_path, {"web": spec()}, promote=named("m2"), health=can_lead("m2"))
+    made._cycle()
+    assert made._primary.mine
+    assert store.placed() == {"w0": {"web"}}
+    store = Store()
+    made = primary(store, tmp_path, {"web": spec()}, promote=named("m2", ready="s-2"), health=can_lead("m2"))
     made._cycle()
     assert store.released
     assert not made._primary.mine
@@ -509,6 +542,8 @@ def test_only_services_with_limits_are_scaled() -> None:
 def test_load_makes_it_grow_and_the_reason_is_told() -> None:
     """Busy instances bring more of them, up to the greatest number, each step with its sentence."""
     counts, news = after(Autoscaler(), cpus(99.0, 99.0), 300)
+    assert counts == {"web": 4}
+    counts, _ = after(Autoscaler(), cpus(99.0, 99.0, 99.0, 99.0), 300)
     assert counts == {"web": 6}
     assert news[0].startswith("web: 2 to 4 replicas: CPU 99%")
 
@@ -576,8 +611,8 @@ def can_lead(host: str) -> list[dict[str, Any]]:
     return [alive(host), {"Node": host, "CheckID": CHECK, "ServiceID": "nexus-orchestrator", "Status": "passing"}]
 
 
-def named(host: str) -> list[dict[str, Any]]:
-    return [entry(wire.PROMOTE, {"to": host})]
+def named(host: str, **more: str) -> list[dict[str, Any]]:
+    return [entry(wire.PROMOTE, {"to": host, **more})]
 
 
 @pytest.mark.parametrize("health", [[], [alive("m2")], [alive("m2", "critical"), *can_lead("m2")[1:]], can_lead("m3")])
@@ -593,11 +628,46 @@ def test_it_does_not_hand_over_to_a_manager_that_cannot(tmp_path: Path, health: 
 def test_a_handover_that_failed_is_not_tried_again(tmp_path: Path) -> None:
     """Who took the lock because the one that was named did not: the lock does not go to and fro."""
     store = Store(nexus__promote={"to": "m2"})
-    made = primary(store, tmp_path, {}, promote=named("m2"), health=can_lead("m2"))
-    made._passed_over = "m2"
+    made = primary(store, tmp_path, {}, promote=named("m2", ready="s-2"), health=can_lead("m2"))
+    made._desk.took_the_lock(made._board.promotion())
     made._cycle()
     assert not store.released
     assert wire.PROMOTE not in store.values
+    made._cycle()  # our own server may show the wish for a while yet
+    assert not store.released
+    assert [e["kind"] for e in store.events()] == ["declined"]
+
+
+def test_old_events_go_batch_by_batch(tmp_path: Path) -> None:
+    """A new primary prunes at once, each cycle a batch, until the newest are left; then after every so many events."""
+    old = {f"{wire.EVENTS}{n:08d}-00000001": {"kind": "place", "epoch": n} for n in range(KEPT_EVENTS + 2 * BATCH + 5)}
+    store = Store()
+    store.values.update(old)
+    made = primary(store, tmp_path, {})
+    made._primary._unpruned = PRUNE_AFTER
+    counts = []
+    for _ in range(5):
+        made._cycle()
+        counts.append(len(store.events()))
+    assert counts == [KEPT_EVENTS + BATCH + 5, KEPT_EVENTS + 5, KEPT_EVENTS, KEPT_EVENTS, KEPT_EVENTS]
+    assert min(store.values) == sorted(old)[-KEPT_EVENTS]
+
+
+BIG = {f"s{n}": {**spec(), "env": {"A": "x" * 30_000}} for n in range(20)}
+
+
+def test_a_transaction_takes_as_many_orders_as_it_has_room_for() -> None:
+    """Orders that are too large together go in parts, one action at least, and each part ends where the next begins."""
+    actions = tuple(Action("place", s, f"w{n}", "r1", "why") for n in range(3) for s in BIG)
+    orders: Any = {}
+    rounds = 0
+    while actions:
+        done, orders, operations = fitting(orders, actions, BIG, 3)
+        assert done == actions[: len(done)]
+        assert len(done) == 1 or sum(len(o["Value"]) for o in operations) <= MOST_BYTES
+        actions, rounds = actions[len(done) :], rounds + 1
+    assert orders == {f"w{n}": BIG for n in range(3)}
+    assert rounds > 3
 
 
 class Locks:
@@ -626,8 +696,10 @@ def test_the_epoch_grows_over_all_that_was_known(tmp_path: Path, known: int | No
     made.take()
     assert made.epoch == epoch
     assert made.mine
+    made.take(at_least=20)
+    assert made.epoch == 21
     assert locks.asked[1] == {"Verb": "cas", "Key": wire.EPOCH, "Index": 7,
-                              "Value": base64.b64encode(str(epoch).encode()).decode()}  # fmt: skip
+                              "Value": base64.b64encode(b"21").decode()}  # fmt: skip
 
 
 @pytest.mark.parametrize(("answer", "next_epoch"), [(ConsulError("refused", 409), 5), (ConsulError("no answer"), 6)])
