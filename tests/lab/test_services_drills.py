@@ -110,6 +110,7 @@ _REACHES = "python3 -c 'import socket; socket.create_connection((\"198.18.7.11\"
 
 # Fault, its arguments, the host ("hello": where that runs), and a command that says so while it is there, or "":
 # what was killed is back at once, and its main process is another one.
+# A bracket in a pattern keeps the command that looks from finding itself.
 SHAPES: tuple[tuple[str, dict[str, str], str, str], ...] = (
     ("kill-service", {}, "hello", ""),
     ("hang-service", {}, "hello", "ps -o stat= -p $(systemctl show -P MainPID nexus-svc-hello) | grep -q ^T"),
@@ -123,8 +124,8 @@ SHAPES: tuple[tuple[str, dict[str, str], str, str], ...] = (
     ("partition", {"way": "in"}, "w2", f"! {_REACHES}"),
     ("partition", {"way": "udp"}, "lb1", f"{_REACHES} && nft list ruleset | grep -q 'table.*nexus_fault'"),
     ("packet-loss", {"percent": "100"}, "w1", f"! {_REACHES}"),
-    ("burn-cpu", {"cores": "1"}, "w2", "ps -eo pcpu=,args= | awk '$1 > 5' | grep -q burn"),
-    ("eat-memory", {"mb": "100"}, "w1", "ps -eo rss=,args= | awk '$1 > 90000' | grep -q load-of"),
+    ("burn-cpu", {"cores": "1"}, "w2", "ps -eo pcpu=,args= | awk '$1 > 5' | grep -q '[b]urn'"),
+    ("eat-memory", {"mb": "100"}, "w1", "ps -eo rss=,args= | awk '$1 > 90000' | grep -q '[l]oad-of'"),
     ("stop-docker", {}, "w1", "! systemctl is-active -q docker.service docker.socket"),
     ("corrupt-config", {}, "w1", "! consul validate -quiet /etc/consul.d/"),
     ("corrupt-config", {"path": "/etc/nexus/worker.json"}, "w2", "! python3 -m json.tool /etc/nexus/worker.json"),
