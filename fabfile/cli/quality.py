@@ -77,7 +77,7 @@ def test(c: Context, unit: bool = False, only: str = "") -> None:
         words = ["nice", *pytest, "tests/unit", "-p", "no:cacheprovider"]
         beside = subprocess.Popen(words, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
         try:
-            lab = subprocess.call([*pytest, "tests/lab", "-m", "not arm64"], cwd=ROOT)
+            lab = subprocess.call([*pytest, "tests/lab", "-m", "not arm64", "--durations=40"], cwd=ROOT)
             codes = (lab, beside.wait())
         finally:
             beside.kill()

@@ -212,8 +212,7 @@ def lab(fresh_lab: Lab) -> Lab:
 
 @pytest.fixture
 def well(lab: Lab) -> Iterator[Lab]:
-    """The deployed lab, for tests that disturb it: brought back to what its inventory says before and after."""
-    lab.deploy()
+    """The deployed lab, for tests that disturb it: brought back afterwards to what its inventory says."""
     yield lab
     lab.deploy()
 
