@@ -204,6 +204,47 @@ def test_promote_hands_over_at_once(served: Lab) -> None:
     assert history(served) == ()
 
 
+def test_promote_to_one_that_cannot_write_changes_nothing(served: Lab) -> None:
+    """Cut off from the other managers it cannot say that it is ready: declined, with the reason; the primary acts on."""
+    eventually(lambda: served.status()["healthy"], 60)
+    before = primary(served)
+    to = next(m for m in MANAGERS if m not in (before[0], served.status()["raft_leader"]))
+    undo = cut_off(served, to)
+    try:
+        done = served.inv("promote", to, "--yes")
+        assert done.returncode == 1
+        assert f"{to} was to be primary, and " in done.stderr
+        assert primary(served, but=to) == before
+    finally:
+        undo()
+    eventually(lambda: served.status()["healthy"], 60)
+    assert primary(served) == before
+    served.ok("promote", to, "--yes")
+    assert history(served) == ()
+
+
+def beat(lab: Lab, but: str) -> str:
+    host = next(m for m in MANAGERS if m != but)
+    return lab.consul(host, "kv get -stale nexus/beat", check=False)
+
+
+def test_a_lost_raft_leader_leaves_a_primary_that_acts(served: Lab) -> None:
+    """The leader's host, which is not the primary's, without power: writes go on as soon as there is another leader."""
+    eventually(lambda: served.status()["healthy"], 60)
+    leader = served.status()["raft_leader"]
+    if primary(served)[0] == leader:
+        served.ok("promote", next(m for m in MANAGERS if m != leader), "--yes")
+    beats: set[str] = set()
+    undo = power_off(served, leader)
+    try:
+        eventually(lambda: beats.add(beat(served, leader)) or len(beats - {""}) >= 3, 25)  # type: ignore[func-returns-value]
+    finally:
+        undo()
+    eventually(lambda: images.ensure(["m1"]) is None, 30)  # type: ignore[func-returns-value]
+    eventually(lambda: served.status()["healthy"], 60)
+    assert history(served) == ()
+
+
 def test_without_managers_the_services_go_on(served: Lab) -> None:
     """All managers' Consul and orchestrators off: no process changes, a killed one returns; on again: it heals alone."""
     pids = running(served, "nexus-svc-hello.service")
