@@ -15,6 +15,7 @@ from fabfile.core.artifacts import Artifact
 from fabfile.core.errors import NexusError
 from fabfile.core.manifest import File, Folder, Manifest
 from fabfile.core.model import Cluster
+from fabfile.edge import services
 from fabfile.edge.fleet import Fleet
 from fabfile.edge.flow import draft, observe
 
@@ -34,8 +35,9 @@ class EndState:
 
 def prepare(cluster: Cluster, work: Path, say: Say) -> EndState:
     """Renders every host's files and unpacks Consul. All hosts must answer, and be of one architecture."""
+    offered = services.load(cluster)
     with Fleet(cluster) as fleet:
-        made = draft(cluster, cluster.hosts, *observe(fleet, cluster.hosts), say)
+        made = draft(cluster, offered, cluster.hosts, *observe(fleet, cluster.hosts), say)
     consul = made.builds["consul"]
     if len(consul) != 1:
         raise NexusError(f"the hosts are of several architectures: {', '.join(consul)}")

@@ -12,14 +12,18 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from ..core.errors import ApplyError, NexusError, Refused
+from ..core.errors import ApplyError, NexusError, Refused, Several
 from ..core.model import Cluster, Host
+
+if TYPE_CHECKING:  # a command that runs no service need not load what checks them
+    from ..core.service_model import Services
 
 HELP: Mapping[str, str] = {
     "hosts": "which hosts: all, roles, names, globs, comma lists, !name (default: all)",
@@ -68,22 +72,40 @@ def _refuse_host_flag(args: Sequence[Any]) -> None:
         raise Refused("fab's own -H is not used here", "name the hosts of hosts.yml: fab deploy --hosts w1,w2")
 
 
-def complain(error: NexusError) -> None:
-    """The error, the failing unit's own words where there are any, and the way out."""
-    for line in error.message.splitlines():
-        say(f"error: {line}")
-    if isinstance(error, ApplyError) and error.log:
-        for line in error.log.splitlines():
-            say(f"  | {line}")
-    if error.hint:
-        say(f"hint: {error.hint}")
+def complain(*errors: NexusError) -> None:
+    """Each error, the failing unit's own words where there are any, and the way out; neighbours share one."""
+    for error, following in zip_longest(errors, errors[1:]):
+        if isinstance(error, Several):
+            complain(*error.errors)
+            continue
+        for line in error.message.splitlines():
+            say(f"error: {line}")
+        if isinstance(error, ApplyError) and error.log:
+            for line in error.log.splitlines():
+                say(f"  | {line}")
+        if error.hint and (following is None or following.hint != error.hint):
+            say(f"hint: {error.hint}")
 
 
 def inventory(path: str | None) -> Cluster:
     """The checked cluster; warnings are said."""
     from ..edge.inventory import load
 
-    cluster, warnings = load(path, os.environ, Path.cwd())
+    return _warned(*load(path, os.environ, Path.cwd()))
+
+
+def with_services(path: str | None) -> tuple[Cluster, Services]:
+    """The checked cluster and the services beside it, for commands that bring them about or look at them.
+
+    The faults of both files are told together, and before any connection.
+    """
+    from ..edge.services import load_both
+
+    cluster, warnings, offered = load_both(path, os.environ, Path.cwd())
+    return _warned(cluster, warnings), offered
+
+
+def _warned(cluster: Cluster, warnings: Sequence[str]) -> Cluster:
     for warning in warnings:
         say(f"warning: {warning}")
     return cluster

@@ -9,10 +9,11 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 from ..core.model import Cluster, Host
-from .base import chosen, command, complain, confirm, inventory, print_json, say, table
+from .base import chosen, command, complain, confirm, inventory, print_json, say, table, with_services
 
 if TYPE_CHECKING:
     from ..core.facts import Facts
+    from ..core.service_model import Services
 
 
 _ADOPT = "take over a running cluster of this name whose state folder was lost"
@@ -73,11 +74,11 @@ def plan(
     from ..edge.flow import draft, observe, told
     from .screen import plan_json, show_plan
 
-    cluster = inventory(inventory_)
+    cluster, offered = with_services(inventory_)
     selected = chosen(cluster, hosts)
     with Fleet(cluster) as fleet:
         facts, faults = observe(fleet, selected)
-        made = draft(cluster, selected, facts, faults, say, adopt, told=told(fleet, facts))
+        made = draft(cluster, offered, selected, facts, faults, say, adopt, told=told(fleet, facts))
     if json:
         print_json(plan_json(made, not brief))
     else:
@@ -91,13 +92,13 @@ def deploy(
     c: Context, hosts: str = "all", inventory_: str = "", yes: bool = False, adopt: bool = False, debug: bool = False
 ) -> None:
     """Bring the hosts to what hosts.yml says: shows the plan, asks, applies it in safe waves, verifies."""
-    cluster = inventory(inventory_)
+    cluster, offered = with_services(inventory_)
     selected = chosen(cluster, hosts)
-    run_deploy(cluster, selected, yes=yes, adopt=adopt, what=f"deploy --hosts {hosts}")
+    run_deploy(cluster, offered, selected, yes=yes, adopt=adopt, what=f"deploy --hosts {hosts}")
 
 
 def run_deploy(
-    cluster: Cluster, selected: tuple[Host, ...], *, yes: bool, adopt: bool = False, what: str,
+    cluster: Cluster, offered: Services, selected: tuple[Host, ...], *, yes: bool, adopt: bool = False, what: str,
     needed: tuple[Host, ...] | None = None, wait: bool = True,
 ) -> None:  # fmt: skip
     """The deploy as other commands use it, too (add-worker, demo). With `needed`, only these must be reachable: of the
@@ -114,7 +115,7 @@ def run_deploy(
         selected = tuple(h for h in selected if h.name in facts)
         refuse_if_busy(facts)
         known = told(fleet, facts)
-        made = draft(cluster, selected, facts, faults, say, adopt, told=known)
+        made = draft(cluster, offered, selected, facts, faults, say, adopt, told=known)
         for fault in faults:
             say(f"warning: {fault.message} (left alone)")
         changing = [n for n, p in made.plans.items() if not p.empty]
@@ -133,9 +134,9 @@ def run_deploy(
             if len(made.steps) > 1:
                 say(f"security level {step} of {made.steps[-1]}")
                 facts, faults = observe(fleet, selected)
-            roll_out(fleet, draft(cluster, selected, facts, faults, say, adopt, step, known), what, progress)
+            roll_out(fleet, draft(cluster, offered, selected, facts, faults, say, adopt, step, known), what, progress)
         if made.service_changes and wait:
-            wait_for_services(fleet)
+            wait_for_services(fleet, offered)
             State(cluster.state).keep_verified(time.time())  # what was logged until now belongs to the deploy
     say(f"deployed: {len(changing)} of {len(selected)} hosts changed, verified ({progress.seconds:.1f} s)")
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from invoke.context import Context
 
 from ..core.errors import InputError, Refused
 from ..core.model import Cluster, Host
-from .base import chosen, command, confirm, inventory, say
+from .base import chosen, command, confirm, inventory, say, with_services
+
+if TYPE_CHECKING:
+    from ..core.service_model import Services
 
 
 @command(help={"replace": "drop the pinned key, when the host was reinstalled",
@@ -73,7 +77,7 @@ def add_worker(
     """Grow the cluster by one worker: pin its key, add it to hosts.yml, deploy it, wait until it is alive."""
     from ..edge.inventory import add_host, restore
 
-    cluster = inventory(inventory_)
+    cluster, _ = with_services(inventory_)
     if any(h.ssh == address and (h.port or 22) == (port or 22) for h in cluster.hosts):
         raise InputError([f"{address} is in {cluster.source.name} already"], "inv deploy brings it up to date")
     name = name or next_name(cluster)
@@ -81,7 +85,7 @@ def add_worker(
     old = add_host(cluster.source, name, fields)
     joined = False
     try:
-        joined = _join(inventory(inventory_), name, fingerprint=fingerprint, yes=yes)
+        joined = _join(*with_services(inventory_), name, fingerprint=fingerprint, yes=yes)
     finally:
         if not joined:
             restore(cluster.source, old)
@@ -89,13 +93,13 @@ def add_worker(
     say(f"{name} ({address}) is a worker of {cluster.name}")
 
 
-def _join(cluster: Cluster, name: str, *, fingerprint: str, yes: bool) -> bool:
+def _join(cluster: Cluster, offered: Services, name: str, *, fingerprint: str, yes: bool) -> bool:
     from .deploy import run_deploy
 
     host = cluster.host(name)
     pin(cluster, host, fingerprint=fingerprint, yes=yes)
     # all hosts: the others' firewalls let the new one in
-    run_deploy(cluster, cluster.hosts, yes=yes, what=f"add-worker {host.ssh}", needed=(host,))
+    run_deploy(cluster, offered, cluster.hosts, yes=yes, what=f"add-worker {host.ssh}", needed=(host,))
     return True
 
 

@@ -8,12 +8,16 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from invoke.context import Context
 from invoke.exceptions import Exit
 
 from ..core.model import Cluster
-from .base import chosen, command, inventory, say
+from .base import chosen, command, say, with_services
+
+if TYPE_CHECKING:
+    from ..core.service_model import Services
 
 NOTHING_COLLECTED = 5  # pytest's word where --only chose none of a folder
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,22 +32,21 @@ def demo(c: Context, debug: bool = False) -> None:
 
     nodes.up(lambda words: say(f"lab: {words}"))
     images.ensure()
-    cluster = inventory(str(ROOT / "hosts.yml"))
-    run_deploy(cluster, chosen(cluster, "all"), yes=True, what="demo")
+    cluster, offered = with_services(str(ROOT / "hosts.yml"))
+    run_deploy(cluster, offered, chosen(cluster, "all"), yes=True, what="demo")
     shipped = str(ROOT / "hosts.yml")
     status(c, inventory_=shipped)
     verify(c, inventory_=shipped)
-    _ask_the_services(cluster)
+    _ask_the_services(cluster, offered)
     say("next: ./inv status, ./inv plan, ./inv add-worker 127.0.7.7; ./inv lab.down takes it all away")
 
 
-def _ask_the_services(cluster: Cluster) -> None:
+def _ask_the_services(cluster: Cluster, offered: Services) -> None:
     """Each service that the balancer offers, as its users reach it."""
     from ..drills.load import Place, context_for, fetch
-    from ..edge.services import load
 
     balancer = cluster.having("loadbalancer")[0]
-    for service in load(cluster):
+    for service in offered:
         if service.domain:
             place = Place(balancer.ssh, service.domain, service.path)
             status, body = fetch(place, context_for(place))

@@ -9,7 +9,7 @@ from pathlib import Path
 from invoke.context import Context
 
 from ..core.errors import InputError, Refused
-from .base import command, confirm, inventory, say
+from .base import command, confirm, inventory, say, with_services
 
 KINDS = ("gossip", "tokens", "certs")
 _PASSPHRASE = "file with the passphrase in its first line (default: you are asked)"  # noqa: S105  help text
@@ -24,11 +24,11 @@ def rotate(c: Context, kind: str, inventory_: str = "", yes: bool = False, debug
 
     if kind not in KINDS:
         raise InputError([f"{kind} is not one of {', '.join(KINDS)}"], "inv secrets.rotate gossip")
-    cluster = inventory(inventory_)
+    cluster, offered = with_services(inventory_)
     confirm(f"Replace the {kind} of cluster {cluster.name} on all its hosts?", yes)
 
     def deploy() -> None:
-        run_deploy(cluster, cluster.hosts, yes=True, what=f"secrets.rotate {kind}")
+        run_deploy(cluster, offered, cluster.hosts, yes=True, what=f"secrets.rotate {kind}")
 
     getattr(rotations, kind)(cluster, Vault(cluster.state), deploy, say)
     say(f"{kind}: rotated")

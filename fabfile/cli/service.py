@@ -9,9 +9,10 @@ from invoke.exceptions import Exit
 
 from ..core.errors import HostError, InputError
 from ..core.model import Cluster
-from .base import command, complain, confirm, inventory, print_json, say
+from .base import command, complain, confirm, print_json, say, with_services
 
 if TYPE_CHECKING:
+    from ..core.service_model import Services
     from ..core.serving import Serving
 
 PATIENCE = 120.0  # seconds for services to become what is wanted
@@ -25,7 +26,8 @@ def list_(c: Context, inventory_: str = "", json: bool = False, debug: bool = Fa
     from ..edge.serve import managers
     from .health import service_table
 
-    with Fleet(inventory(inventory_)) as fleet:
+    cluster, _ = with_services(inventory_)
+    with Fleet(cluster) as fleet:
         found = serving(managers(fleet))
     if json:
         print_json([s.json() for s in found.services])
@@ -42,9 +44,9 @@ def list_(c: Context, inventory_: str = "", json: bool = False, debug: bool = Fa
 @command(help={"name": "which service to wait for (default: all)"})
 def deploy(c: Context, name: str = "", inventory_: str = "", yes: bool = False, debug: bool = False) -> None:
     """Bring the cluster to what services.yml says, and wait until it is so."""
-    cluster = inventory(inventory_)
-    _known(cluster, name)
-    _bring_about(cluster, {name} if name else None, yes, f"service.deploy{f' --name {name}' if name else ''}")
+    cluster, offered = with_services(inventory_)
+    _known(offered, name)
+    _bring_about(cluster, offered, {name} if name else None, yes, f"service.deploy{f' --name {name}' if name else ''}")
 
 
 @command(positional=["name", "count"], help={"name": "the service", "count": "how many instances, at most one a host"})
@@ -52,26 +54,27 @@ def scale(c: Context, name: str, count: str, inventory_: str = "", yes: bool = F
     """Set a service's replicas in services.yml, bring it about, and wait until it is so."""
     if not count.isdecimal():
         raise InputError([f"{count}: is not a number of instances"], f"inv service.scale {name} 3")
-    _scale(inventory(inventory_), name, int(count), yes)
+    cluster, _ = with_services(inventory_)
+    _scale(cluster, name, int(count), yes)
 
 
 @command(positional=["name"], help={"name": "the service"})
 def stop(c: Context, name: str, inventory_: str = "", yes: bool = False, debug: bool = False) -> None:
     """Stop a service everywhere: `replicas: 0` in services.yml. `service.scale` brings it back."""
-    cluster = inventory(inventory_)
-    _known(cluster, name)
+    cluster, offered = with_services(inventory_)
+    _known(offered, name)
     confirm(f"Stop {name} on all hosts of {cluster.name}?", yes)
     _scale(cluster, name, 0, yes)
 
 
 def _scale(cluster: Cluster, name: str, count: int, yes: bool) -> None:
-    from ..edge.services import FILE, restore, set_replicas
+    from ..edge.services import FILE, load, restore, set_replicas
 
     file = cluster.source.parent / FILE
     old = set_replicas(file, name, count)
     reached = False
     try:
-        _bring_about(cluster, {name}, yes, f"service.scale {name} {count}")
+        _bring_about(cluster, load(cluster), {name}, yes, f"service.scale {name} {count}")
         reached = True
     except Exit:
         reached = True  # it is wanted, and on its way
@@ -82,34 +85,33 @@ def _scale(cluster: Cluster, name: str, count: int, yes: bool) -> None:
             say(f"{file.name} is as it was")
 
 
-def _known(cluster: Cluster, name: str) -> None:
+def _known(offered: Services, name: str) -> None:
     from ..core.schema import nearest
-    from ..edge.services import FILE, load
+    from ..edge.services import FILE
 
-    names = [s.name for s in load(cluster)]
+    names = [s.name for s in offered]
     if name and name not in names:
         near = nearest(name, names)
         raise InputError([f"{name} is not in {FILE}" + (f"; {near}" if near else "")], "inv service.list")
 
 
-def _bring_about(cluster: Cluster, names: set[str] | None, yes: bool, what: str) -> None:
+def _bring_about(cluster: Cluster, offered: Services, names: set[str] | None, yes: bool, what: str) -> None:
     """With whoever can be reached: a dead host is when services must be scaled, and it follows with the next deploy."""
     from ..edge.fleet import Fleet
     from .deploy import run_deploy
 
-    run_deploy(cluster, cluster.hosts, yes=yes, what=what, needed=(), wait=False)
+    run_deploy(cluster, offered, cluster.hosts, yes=yes, what=what, needed=(), wait=False)
     with Fleet(cluster) as fleet:
-        wait_for_services(fleet, names)
+        wait_for_services(fleet, offered, names)
 
 
-def wait_for_services(fleet: object, names: set[str] | None = None) -> None:
+def wait_for_services(fleet: object, offered: Services, names: set[str] | None = None) -> None:
     """Until they are what services.yml says; exit code 1 with the next step when they are not in time."""
     from ..edge.fleet import Fleet
     from ..edge.serve import settle
-    from ..edge.services import load
 
     assert isinstance(fleet, Fleet)  # noqa: S101  for the type checker; the import is lazy
-    due = {s.name for s in load(fleet.cluster)}
+    due = {s.name for s in offered}
 
     def fresh(now: Serving) -> bool:
         return due <= {s.name for s in now.services}
@@ -129,7 +131,7 @@ def restart(c: Context, name: str, inventory_: str = "", yes: bool = False, debu
     from ..edge.serve import restart as one
     from ..edge.serve import state_of
 
-    cluster = inventory(inventory_)
+    cluster, _ = with_services(inventory_)
     with Fleet(cluster) as fleet:
         hosts = [i.host for i in state_of(fleet, name).instances]
         confirm(f"Restart {name} on {', '.join(hosts) or 'no host'}, one at a time?", yes)
@@ -148,7 +150,7 @@ def logs(c: Context, name: str, follow: bool = False, lines: int = 100, inventor
     from ..edge import serve
     from ..edge.fleet import Fleet
 
-    cluster = inventory(inventory_)
+    cluster, _ = with_services(inventory_)
     with Fleet(cluster, cluster.having("worker")) as fleet:
         width = max(len(h.name) for h in cluster.having("worker"))
         found, faults = serve.logs(fleet, name, lines)

@@ -2,6 +2,7 @@
 
 NexusError                what the operator can act on: a message (what, where) and a hint (what next)
 ├── InputError            bad input, found before anything was touched; may hold many faults
+│   └── Several           errors of several files or hosts, each with its own way out
 ├── HostError             one host said no or could not be reached; bears the host's name
 │   └── HostKeyError      its key is unknown or changed; bears the fingerprint
 ├── Busy                  another deploy or drill holds the cluster
@@ -30,6 +31,14 @@ class InputError(NexusError):
     def __init__(self, faults: Sequence[str], hint: str = "") -> None:
         super().__init__("\n".join(faults), hint)
         self.faults = tuple(faults)
+
+
+class Several(InputError):
+    """Errors of several files or hosts at once: `errors` has each with its own way out."""
+
+    def __init__(self, errors: Sequence[NexusError]) -> None:
+        super().__init__([line for error in errors for line in error.message.splitlines()], errors[0].hint)
+        self.errors = tuple(errors)
 
 
 class HostError(NexusError):

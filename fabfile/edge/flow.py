@@ -97,8 +97,9 @@ def refuse_if_busy(facts: Mapping[str, Facts]) -> None:
 
 
 def draft(
-    cluster: Cluster, selected: Collection[Host], facts: Mapping[str, Facts], faults: tuple[HostError, ...],
-    say: Say, adopt: bool = False, step: int | None = None, told: Mapping[str, Any] | None = None,
+    cluster: Cluster, offered: Services, selected: Collection[Host], facts: Mapping[str, Facts],
+    faults: tuple[HostError, ...], say: Say, adopt: bool = False, step: int | None = None,
+    told: Mapping[str, Any] | None = None,
 ) -> Draft:  # fmt: skip
     """Decides what each selected host should be and how it differs. Touches no host.
 
@@ -118,7 +119,6 @@ def draft(
     guard.check_neighbours(cluster, facts, where, [h.name for h in selected])
     builds = binaries(cluster, selected, facts, state, say)
     secrets = vault.ensure(cluster)
-    offered = services.load(cluster)
     told_ports = tuple(int(s["port"]) for s in (told or {}).get("services", {}).values() if s.get("port"))
     if step is None:
         for warning in warnings(offered, cluster):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ from typing import Any
 import yaml
 
 from fabfile.core import schema, services
-from fabfile.core.errors import InputError
+from fabfile.core.errors import InputError, Several
 from fabfile.core.model import Cluster
 from fabfile.core.service_model import Replicas, Service, Services
 from fabfile.core.service_values import MOST_REPLICAS
 from fabfile.core.yamltree import shown
+from fabfile.edge import inventory
 from fabfile.edge.inventory import read
 from fabfile.edge.inventory import restore as write
 
@@ -30,10 +32,33 @@ def load(cluster: Cluster, path: Path | None = None) -> Services:
 
     InputError when a file cannot be read, a named one is absent, or with all its faults.
     """
-    source = path or cluster.source.parent / FILE
-    if path is None and not os.path.lexists(source):
-        return Services()
-    return services.parse(read(source, HINT), source)
+    return _beside(cluster.source) if path is None else services.parse(read(path, HINT), path)
+
+
+def load_both(path: str | None, env: Mapping[str, str], cwd: Path) -> tuple[Cluster, tuple[str, ...], Services]:
+    """The inventory and its warnings, as `edge.inventory.load` has them, and the services beside it.
+
+    InputError with the faults of both files.
+    """
+    source = inventory.find(path, env, cwd)
+    try:
+        cluster, warnings = inventory.load(path, env, cwd)
+    except InputError as error:
+        raise Several([error, *_errors_beside(source)]) from None
+    return cluster, warnings, load(cluster)
+
+
+def _beside(hosts: Path) -> Services:
+    source = hosts.parent / FILE
+    return services.parse(read(source, HINT), source) if os.path.lexists(source) else Services()
+
+
+def _errors_beside(hosts: Path) -> list[InputError]:
+    try:
+        _beside(hosts)
+    except InputError as error:
+        return [error]
+    return []
 
 
 def set_replicas(path: Path, name: str, count: int) -> str:

@@ -11,11 +11,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabfile.core.errors import InputError, NexusError
+from fabfile.core.errors import InputError, NexusError, Several
 from fabfile.core.model import Cluster
 from fabfile.core.service_model import Replicas, Services
 from fabfile.edge import services
-from fabfile.edge.services import load, restore, set_replicas
+from fabfile.edge.services import load, load_both, restore, set_replicas
 
 LEAST = "services: {web: {command: [run], replicas: 1}}\n"
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/services.yml"
@@ -73,6 +73,27 @@ def test_files_that_cannot_be_read_are_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "services.yml").symlink_to("gone.yml")
     with pytest.raises(InputError, match="cannot be read: no such file"):
         load_from(tmp_path)
+
+
+def test_the_faults_of_both_files_are_told_together(tmp_path: Path) -> None:
+    """hosts.yml and services.yml are checked as one: whichever is broken is told, with its own way out, and both at once."""
+    hosts, other = tmp_path / "hosts.yml", tmp_path / "services.yml"
+    hosts.write_text("cluster: c\nhosts: {m1: {ssh: a, roles: [manager]}}\n")
+    other.write_text(LEAST)
+    cluster, warnings, offered = load_both(str(hosts), {}, tmp_path)
+    assert (cluster.name, warnings, [s.name for s in offered]) == ("c", (), ["web"])
+    other.write_text("services: {web: {command: run, port: 0}}")
+    with pytest.raises(InputError, match=r"services.yml:1: services.web.port: 0 is not a port"):
+        load_both(str(hosts), {}, tmp_path)
+    hosts.write_text("cluster: c\nhosts: {m1: {ssh: a, roles: [managr]}}\n")
+    with pytest.raises(Several) as caught:
+        load_both(str(hosts), {}, tmp_path)
+    assert [e.message.partition(":")[0] for e in caught.value.errors] == ["hosts.yml", "services.yml"]
+    assert caught.value.errors[0].hint != caught.value.errors[1].hint
+    other.unlink()
+    with pytest.raises(InputError) as alone:
+        load_both(str(hosts), {}, tmp_path)
+    assert all(fault.startswith("hosts.yml:") for fault in alone.value.faults)
 
 
 def test_the_example_changes_in_one_number(tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""What every command shares: its files are checked before any connection, and an error is a line, a hint and exit code 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from fabfile.cli import deploy, hosts, secrets, service
+from fabfile.cli.base import complain
+from fabfile.core.errors import ApplyError, HostError, InputError, Several
+
+HOSTS = "cluster: c\nhosts: {m1: {ssh: 192.0.2.1, roles: [manager, worker]}}\n"
+SERVICES = "services: {web: {command: run, port: 8080}}\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with both files; whoever connects to a host fails the test."""
+
+    def connect(*_: object) -> None:
+        raise AssertionError("a connection was made")
+
+    monkeypatch.setattr("fabfile.edge.ssh.connect", connect)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NEXUS_HOSTS", raising=False)
+    (tmp_path / "hosts.yml").write_text(HOSTS)
+    (tmp_path / "services.yml").write_text(SERVICES)
+    return tmp_path
+
+
+def refused(task: Any, *words: object, **options: object) -> int:
+    """The exit code of a command that must not end well."""
+    with pytest.raises(Exit) as ended:
+        task(Context(), *words, **options)
+    return int(ended.value.code)
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        (deploy.plan, ()), (deploy.deploy, ()), (service.list_, ()), (service.deploy, ()), (service.scale, ("web", "2")),
+        (service.stop, ("web",)), (service.restart, ("web",)), (service.logs, ("web",)), (hosts.add_worker, ("192.0.2.2",)),
+        (secrets.rotate, ("gossip",)),
+    ],
+)  # fmt: skip
+def test_broken_services_are_told_before_any_connection(
+    folder: Path, capsys: pytest.CaptureFixture[str], task: Any, words: tuple[str, ...]
+) -> None:
+    """Whatever brings services about or looks at them checks services.yml as early as hosts.yml, and tells of both."""
+    (folder / "services.yml").write_text("services: {web: {command: run, port: 0}}\n")
+    assert refused(task, *words) == 1
+    assert "error: services.yml:1: services.web.port: 0 is not a port (1-65535)" in capsys.readouterr().err
+    (folder / "hosts.yml").write_text(HOSTS.replace("manager", "managr"))
+    assert refused(task, *words) == 1
+    said = capsys.readouterr().err
+    assert "error: hosts.yml:2: hosts.m1.roles[0]: managr is not a role" in said
+    assert "error: services.yml:1: services.web.port: 0 is not a port (1-65535)" in said
+
+
+def test_each_error_is_told_with_its_own_way_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of several errors, those that follow each other with one way out share it; none goes without its own."""
+    complain(Several([HostError("a", "closed", "up?"), HostError("b", "closed", "up?"), InputError(["c", "d"], "mend")]))
+    complain(ApplyError("e", "failed", "look", "1\n2"), HostError("f", "odd"))
+    assert capsys.readouterr().err.splitlines() == [
+        "error: a: closed", "error: b: closed", "hint: up?", "error: c", "error: d", "hint: mend",
+        "error: e: failed", "  | 1", "  | 2", "hint: look", "error: f: odd",
+    ]  # fmt: skip
