@@ -39,7 +39,8 @@ def verify(fleet: Fleet, health: Health) -> Iterator[Check]:
     yield _units_active(health)
     reachable = [fleet[h.host.name] for h in health.hosts if h.reachable]
     managers = [r for r in reachable if r.host.has("manager")]
-    yield _tried("the API answers on every manager", lambda: _api(managers))
+    lost = [h.host for h in health.hosts if not h.reachable]
+    yield _tried("the API answers on every manager", lambda: _api(managers, [h.name for h in lost if h.has("manager")]))
     yield _tried("no errors in the units' logs since the deploy", lambda: _logs(fleet, health))
     yield _tried("the certificates are good for a while", lambda: _certificates(health))
     workers = [r for r in reachable if r.host.has("worker")] or managers
@@ -50,7 +51,7 @@ def _tried(name: str, check: Callable[[], tuple[bool, str]]) -> Check:
     try:
         return Check(name, *check())
     except (NexusError, ConsulException) as error:
-        return Check(name, False, str(error).splitlines()[0])
+        return Check(name, False, (str(error) or type(error).__name__).splitlines()[0])
 
 
 def _servers_alive(health: Health) -> Check:
@@ -66,14 +67,21 @@ def _units_active(health: Health) -> Check:
     return Check("the units are active", not bad, ", ".join(bad) or f"{count} units on {len(health.hosts)} hosts")
 
 
-def _api(managers: Sequence[Remote]) -> tuple[bool, str]:
+def _api(managers: Sequence[Remote], lost: Sequence[str]) -> tuple[bool, str]:
     for remote in managers:
         Consul(remote).agent.self()
-    return bool(managers), f"{', '.join(r.host.name for r in managers)}"
+    return not lost, _unseen(lost) or ", ".join(r.host.name for r in managers)
+
+
+def _unseen(lost: Sequence[str]) -> str:
+    """Why nothing can be said of these hosts; empty where there are none."""
+    return f"{', '.join(lost)} could not be reached" if lost else ""
 
 
 def _logs(fleet: Fleet, health: Health) -> tuple[bool, str]:
-    """A new token may be unknown to an agent for a while after the deploy: that alone is no error."""
+    """A new token may be unknown to an agent for a while after the deploy: that alone is no error. Logs that nobody could
+    read are no good logs.
+    """
     at = State(health.cluster.state).verified()
     age = time.time() - at if at else None
     found = []
@@ -83,7 +91,10 @@ def _logs(fleet: Fleet, health: Health) -> tuple[bool, str]:
             lasting = _errors(fleet[h.host.name], h.units, age - _TOKEN_TTL) if age > _TOKEN_TTL else []
             lines = [line for line in lines if _NOT_KNOWN not in line or line in lasting]
         found += [f"{h.host.name}: {line}" for line in lines]
-    return not found, f"{len(found)} lines, the last: {found[-1]}" if found else "none"
+    if found:
+        return False, f"{len(found)} lines, the last: {found[-1]}"
+    lost = [h.host.name for h in health.hosts if not h.reachable]
+    return not lost, _unseen(lost) or "none"
 
 
 def _errors(remote: Remote, units: Iterable[str], age: float | None) -> list[str]:
@@ -104,6 +115,8 @@ def _certificates(health: Health) -> tuple[bool, str]:
 
 def _service(workers: Sequence[Remote], managers: Sequence[Remote]) -> tuple[bool, str]:
     """Consul's own TCP check of its own port: a real check, of something that is surely there."""
+    if not managers:
+        return False, "no manager could be reached, so nobody can be asked"
     name = f"nexus-verify-{secrets.token_hex(3)}"
     where, asked = Consul(workers[0]), Consul(managers[0])
     began = time.monotonic()

@@ -1,0 +1,80 @@
+"""The success criteria: what could not be asked has not passed, and every FAIL says why."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from consul import ConsulException
+
+from fabfile.core.health import ConsulWord, assess
+from fabfile.edge import verify
+from fabfile.edge.ssh import Result
+from fabfile.edge.verify import Check
+
+from .samples import bare_facts, cluster_of
+
+CLUSTER = cluster_of(m1="manager worker", m2="manager", w1="worker")
+API, LOGS, SERVICE = (
+    "the API answers on every manager", "no errors in the units' logs since the deploy",
+    "a test service is registered, seen passing, and removed",
+)  # fmt: skip
+
+
+class Answering:
+    """A Consul that knows a service for as long as it is registered."""
+
+    known = False
+
+    def __init__(self, _remote: object) -> None:
+        self.agent = SimpleNamespace(self=lambda: None, service=SimpleNamespace(deregister=self._forget))
+
+    def ask(self, method: str, _path: str, _body: object = None) -> list[int]:
+        Answering.known = Answering.known or method == "PUT"
+        return [1] if Answering.known else []
+
+    def _forget(self, _name: str) -> None:
+        Answering.known = False
+
+
+def checks(*reachable: str) -> dict[str, Check]:
+    """The verdicts by their names where these hosts answer."""
+    remotes: Any = {
+        h.name: SimpleNamespace(host=h, run=lambda *_, **__: Result(1, b"", "")) for h in CLUSTER.hosts
+    }
+    health = assess(CLUSTER, {name: bare_facts() for name in reachable}, {}, ConsulWord())
+    return {check.name: check for check in verify.verify(remotes, health)}
+
+
+def test_where_nobody_answers_nothing_passes() -> None:
+    """With no host reached, each check is a FAIL with a reason, and none breaks off the others."""
+    found = checks()
+    assert len(found) == 7
+    assert [check.name for check in found.values() if check.passed or not check.detail] == []
+    assert found[API].detail == "m1, m2 could not be reached"
+    assert found[LOGS].detail == "m1, m2, w1 could not be reached"
+    assert found[SERVICE].detail == "no manager could be reached, so nobody can be asked"
+
+
+def test_one_host_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check of every manager or every log passes only where all of them were asked; the others stand for themselves."""
+    monkeypatch.setattr(verify, "Consul", Answering)
+    found = checks("m1", "w1")
+    assert (found[API].passed, found[API].detail) == (False, "m2 could not be reached")
+    assert (found[LOGS].passed, found[LOGS].detail) == (False, "m2 could not be reached")
+    assert found[SERVICE].passed
+    found = checks("m1", "m2", "w1")
+    assert (found[API].detail, found[LOGS].detail) == ("m1, m2", "none")
+    assert found[API].passed
+    assert found[LOGS].passed
+
+
+def test_an_error_without_words_is_a_reason_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An API that fails without saying why is told by the failure's name."""
+
+    def failing(_remote: object) -> None:
+        raise ConsulException
+
+    monkeypatch.setattr(verify, "Consul", failing)
+    assert (checks("m1", "m2")[API].passed, checks("m1", "m2")[API].detail) == (False, "ConsulException")
