@@ -121,8 +121,7 @@ def heal(c: Context, inventory_: str = "", json: bool = False, debug: bool = Fal
         done, faults = undo(fleet, power_of(nodes) if nodes else None, say)
     if json:
         print_json({"undone": [f"{host}: {what}" for host, what in done], "failed": [f.message for f in faults]})
-    for fault in faults:
-        complain(fault)
+    complain(*faults)
     if faults:
         raise Exit(code=1)
     say(f"undone: {len(done)}" if done else f"nothing was left on the {len(cluster.hosts)} hosts of {cluster.name}")

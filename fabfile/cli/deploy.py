@@ -37,8 +37,7 @@ def detect(c: Context, hosts: str = "all", inventory_: str = "", json: bool = Fa
     elif facts:
         columns = ["host", "arch", "os", "address", "cpu", "memory", "disk", "python", "systemd", "clock"]
         table(columns, [_fact_row(n, f, now) for n, f in facts.items()])
-    for fault in faults:
-        complain(fault)
+    complain(*faults)
     unsupported = [n for n, f in facts.items() if f.arch is None]
     for name in unsupported:
         say(f"error: {name}: its architecture {facts[name].machine} is not supported (amd64, arm64, armv7 are)")
@@ -178,15 +177,19 @@ def unlock(c: Context, inventory_: str = "", yes: bool = False, debug: bool = Fa
     cluster = inventory(inventory_)
     with Fleet(cluster) as fleet:
         facts, faults = fleet.probe()
-        for fault in faults:
-            complain(fault)
+        complain(*faults)
         locks = {fact.lock.id: fact.lock for fact in facts.values() if fact.lock}
-        if not locks:
-            say("no lock stands")
-            return
         for lock in locks.values():
             say(busy(lock).message)
-        confirm("Take this lock away? A deploy that still runs would go on.", yes)
-        for id_ in locks:
-            release(fleet.of([cluster.host(n) for n in facts]), id_)
-    say("the lock is gone")
+        if locks:
+            confirm("Take this lock away? A deploy that still runs would go on.", yes)
+        kept = [fault for id_ in locks for fault in release(fleet.of([cluster.host(n) for n in facts]), id_)]
+        complain(*kept)
+    told = "the lock is gone" if locks else "no lock stands"
+    lost = {fault.host for fault in (*faults, *kept)}
+    if not lost:
+        say(told)
+        return
+    answered = ", ".join(name for name in facts if name not in lost)
+    say(f"{told} on {answered}; what the others have is not known" if answered else "no host answered")
+    raise Exit(code=1)

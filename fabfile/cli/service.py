@@ -156,8 +156,7 @@ def logs(c: Context, name: str, follow: bool = False, lines: int = 100, inventor
         found, faults = serve.logs(fleet, name, lines)
         for host, line in found:
             print(f"{host:<{width}}  {line}")
-        for fault in faults:
-            complain(fault)
+        complain(*faults)
         if not found and not follow:
             raise HostError(name, "no host has a line of it", "inv service.list names what runs")
         if follow:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.errors import Busy
+from ..core.errors import Busy, HostError
 from ..core.facts import LockFact, lock_fact
 from .fanout import each
 from .fleet import SCRIPTS
@@ -72,9 +72,9 @@ def take(managers: Sequence[Remote], me: Holder) -> None:
         time.sleep(0.3)
 
 
-def release(managers: Sequence[Remote], lock_id: str) -> None:
-    """Gives the lock back. A manager that cannot be reached keeps it until it expires."""
-    each(managers, lambda r: _say(r, "release", lock_id))
+def release(managers: Sequence[Remote], lock_id: str) -> list[HostError]:
+    """Gives the lock back. A manager that cannot be reached keeps it until it expires; it is among the faults."""
+    return each(managers, lambda r: _say(r, "release", lock_id))[1]
 
 
 def busy(lock: LockFact) -> Busy:

@@ -12,6 +12,10 @@ from invoke.exceptions import Exit
 from fabfile.cli import deploy, hosts, secrets, service
 from fabfile.cli.base import complain
 from fabfile.core.errors import ApplyError, HostError, InputError, Several
+from fabfile.core.facts import Facts, LockFact
+from fabfile.edge.fleet import Fleet
+
+from .samples import bare_facts
 
 HOSTS = "cluster: c\nhosts: {m1: {ssh: 192.0.2.1, roles: [manager, worker]}}\n"
 SERVICES = "services: {web: {command: run, port: 8080}}\n"
@@ -59,6 +63,32 @@ def test_broken_services_are_told_before_any_connection(
     said = capsys.readouterr().err
     assert "error: hosts.yml:2: hosts.m1.roles[0]: managr is not a role" in said
     assert "error: services.yml:1: services.web.port: 0 is not a port (1-65535)" in said
+
+
+def test_unlock_says_for_whom_it_holds(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`no lock stands` is said of the hosts that answered, and is no success while one did not."""
+    (folder / "hosts.yml").write_text("cluster: c\nhosts: {m1: {ssh: a, roles: [manager]}, w1: {ssh: b, roles: [worker]}}\n")
+    fault = HostError("w1", "closed", "up?")
+    free, held = bare_facts(), bare_facts(lock=LockFact("id", "ann", "deploy", "x:1", 1, 2))
+
+    def unlocked(facts: dict[str, Facts], before: list[HostError], after: list[HostError]) -> list[str]:
+        monkeypatch.setattr(Fleet, "probe", lambda _: (facts, before))
+        monkeypatch.setattr("fabfile.edge.lock.release", lambda *_: after)
+        if before or after:
+            assert refused(deploy.unlock, yes=True) == 1
+        else:
+            deploy.unlock(Context(), yes=True)
+        return capsys.readouterr().err.splitlines()
+
+    closed = ["error: w1: closed", "hint: up?"]
+    assert unlocked({"m1": free, "w1": free}, [], []) == ["no lock stands"]
+    assert unlocked({"m1": free}, [fault], []) == [*closed, "no lock stands on m1; what the others have is not known"]
+    assert unlocked({}, [fault], []) == [*closed, "no host answered"]
+    assert unlocked({"m1": held, "w1": held}, [], [])[1:] == ["the lock is gone"]
+    told = unlocked({"m1": held, "w1": held}, [], [fault])[1:]
+    assert told == [*closed, "the lock is gone on m1; what the others have is not known"]
 
 
 def test_each_error_is_told_with_its_own_way_out(capsys: pytest.CaptureFixture[str]) -> None:
