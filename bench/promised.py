@@ -66,7 +66,7 @@ NAMES = tuple(dict.fromkeys(row.name for row in ROWS))
 def chosen(only: str, leader: bool) -> tuple[str, ...]:
     """Scenarios of a comma list (empty: all that are no leader variant), in the table's order; `leader` adds each
     one's leader variant, where it has one. InputError: one of them is none."""
-    words = [word.strip() for word in only.split(",") if word.strip()]
+    words = [word.strip() for word in only.split(",")] if only else []
     if wrong := [word for word in words if word not in NAMES]:
         known = [n for n in NAMES if not n.endswith(LEADER)]
         hint = f"known are {', '.join(known)}; --leader adds the variants of primary's faults"

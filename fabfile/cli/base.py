@@ -21,6 +21,7 @@ from invoke.tasks import task
 
 from ..core.errors import ApplyError, NexusError, Refused, Several
 from ..core.model import Cluster, Host
+from .options import Command, read
 
 if TYPE_CHECKING:  # a command that runs no service need not load what checks them
     from ..core.service_model import Services
@@ -49,7 +50,7 @@ def command(**words: Any) -> Callable[[Callable[..., Any]], Any]:
             gc.freeze()  # what was imported is no garbage: no collection needs to look through it
             try:
                 _refuse_host_flag(args)
-                return function(*args, **kwargs)
+                return function(*args, **read(kwargs, names, help_))
             except NexusError as error:
                 complain(error)
                 if kwargs.get("debug"):
@@ -61,7 +62,7 @@ def command(**words: Any) -> Callable[[Callable[..., Any]], Any]:
 
         names = inspect.signature(function).parameters
         help_ = {k: v for k, v in {**HELP, **extra}.items() if k in names}
-        return task(help=help_, **words)(guarded)
+        return task(klass=Command, help=help_, **words)(guarded)
 
     return wrap
 

@@ -16,6 +16,7 @@ from ..drills.faults import FAULTS
 from ..drills.model import Fault
 from . import drilling
 from .base import command, complain, confirm, inventory, print_json, say
+from .options import words
 
 _HELP = {
     "ttl": "seconds after which the host undoes it by itself",
@@ -180,7 +181,7 @@ def gameday(
 
     cluster = inventory(inventory_)
     drilling.check_writable(junit)
-    entries = chosen(_words(only), _words(skip), repeat)
+    entries = chosen(words("--only", only), words("--skip", skip), repeat)
     with Fleet(cluster) as fleet:
         if dry_run:
             rounds.preview(fleet, entries, json)
@@ -191,10 +192,6 @@ def gameday(
     rounds.show(records, page, json)
     if code := drilling.exit_code(records):
         raise Exit(code=code)
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def collection() -> Collection:

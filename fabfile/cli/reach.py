@@ -36,6 +36,8 @@ def ui(c: Context, host: str = "", port: int = 0, inventory_: str = "", debug: b
 
 def _free(wanted: int) -> int:
     """The wanted port, or 8500 and up: the first that nobody listens on."""
+    if wanted > 65535:
+        raise InputError([f"--port {wanted}: is not a port (1-65535)"], "leave it out for 8500, or the next free one")
     for port in [wanted] if wanted else range(8500, 8520):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -46,6 +46,8 @@ def test_chosen_faults() -> None:
     assert promised.chosen("stop-leader", False) == ("stop-leader",)
     with pytest.raises(InputError, match=r"'killl' is no fault; did you mean kill\?"):
         promised.chosen("stop,killl", False)
+    with pytest.raises(InputError, match="'' is no fault"):
+        promised.chosen(",", False)
 
 
 def test_leader_variants_are_held_to_the_same() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from invoke.collection import Collection
 from invoke.context import Context
 from invoke.exceptions import Exit
+from invoke.program import Program
 
 from fabfile.cli import deploy, hosts, secrets, service
-from fabfile.cli.base import complain
+from fabfile.cli.base import command, complain
+from fabfile.cli.namespace import namespace
 from fabfile.core.errors import ApplyError, HostError, InputError, Several
 from fabfile.core.facts import Facts, LockFact
 from fabfile.edge.fleet import Fleet
@@ -63,6 +67,90 @@ def test_broken_services_are_told_before_any_connection(
     said = capsys.readouterr().err
     assert "error: hosts.yml:2: hosts.m1.roles[0]: managr is not a role" in said
     assert "error: services.yml:1: services.web.port: 0 is not a port (1-65535)" in said
+
+
+@pytest.fixture
+def typed(folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, list[str]]]:
+    """Runs words as `inv` does; exit code and the lines of both channels."""
+    root = namespace()
+
+    def run(*words: str) -> tuple[int, list[str]]:
+        with pytest.raises(SystemExit) as ended:
+            Program(namespace=root).run(["inv", *words])
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), [*said.out.splitlines(), *said.err.splitlines()]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [
+        ("events --lines all", "--lines all"), ("ui --port x", "--port x"), ("chaos.report --last=x", "--last x"),
+        ("chaos.gameday --repeat x", "--repeat x"), ("bench.deploy --runs x", "--runs x"),
+        ("service.logs web -l 1.5", "--lines 1.5"), ("add-worker h --port ssh", "--port ssh"),
+        ("events -l 1e3", "--lines 1e3"),
+    ],
+)  # fmt: skip
+def test_a_number_that_is_none_is_one_line(typed: Callable[..., tuple[int, list[str]]], words: str, flag: str) -> None:
+    """Whichever option wants a number says so, with what it is for, and the help goes on calling it one."""
+    task, *_ = words.split()
+    option = flag.split()[0]
+    code, said = typed(*words.split())
+    assert (code, said[0]) == (1, f"error: {flag}: is not a whole number")
+    assert len(said) == 2
+    assert said[1].startswith(f"hint: {option}: ")
+    assert any(f"{option}=INT" in line for line in typed("--help", task)[1])
+
+
+@pytest.mark.parametrize("lines", ["-5", "1000000000", "+3", "9" * 5000])
+def test_a_number_beyond_its_range_is_one_line(typed: Callable[..., tuple[int, list[str]]], lines: str) -> None:
+    """Below 0, with a sign or longer than any count is refused as a number, not as a word."""
+    assert typed("events", f"--lines={lines}")[1][0].endswith(": is not a whole number from 0 to 999999999")
+
+
+def test_a_port_that_no_machine_has_is_refused(typed: Callable[..., tuple[int, list[str]]]) -> None:
+    """The local port of ui is one, before anything is opened."""
+    assert typed("ui", "--port", "99999")[1][0] == "error: --port 99999: is not a port (1-65535)"
+
+
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [
+        (("plan", "--inventory", ""), "--inventory"), (("plan", "--inventory="), "--inventory"),
+        (("plan", "-i", ""), "--inventory"), (("chaos.gameday", "--only", ""), "--only"),
+        (("deploy", "--hosts", ""), "--hosts"), (("trust", "--fingerprint", ""), "--fingerprint"),
+        (("secrets.export", "x", "--passphrase-file", ""), "--passphrase-file"), (("service.logs", ""), "NAME"),
+    ],
+)  # fmt: skip
+def test_an_empty_value_is_no_default(
+    typed: Callable[..., tuple[int, list[str]]], words: tuple[str, ...], flag: str
+) -> None:
+    """An option that was given and is empty, as from an unset variable, is refused by its name."""
+    code, said = typed(*words)
+    assert (code, said[0]) == (1, f"error: {flag}: is empty; give it a value or leave it out")
+
+
+def test_a_list_of_nothing_is_not_all(typed: Callable[..., tuple[int, list[str]]]) -> None:
+    """A comma list with an empty item is refused, and never read as everything."""
+    for given in (",", "kill-service,,heal", " "):
+        assert typed("chaos.gameday", "--skip", given)[1][0].endswith(": an item is empty")
+
+
+def test_what_was_typed_arrives_as_what_it_is() -> None:
+    """Numbers, texts and defaults reach the command in their own types, whoever calls it."""
+    seen: list[tuple[object, ...]] = []
+
+    @command()
+    def probe(c: Context, name: str, count: int = 3, only: str = "", yes: bool = False) -> None:
+        seen.append((name, count, only, yes))
+
+    root = Collection(probe)
+    for words in (["x"], ["x", "--count", "07"], ["x", "--only", "a", "--yes"]):
+        Program(namespace=root).run(["inv", "probe", *words])
+    probe(Context(), "x", count=2)
+    assert seen == [("x", 3, "", False), ("x", 7, "", False), ("x", 3, "a", True), ("x", 2, "", False)]
+    assert {type(value) for row in seen for value in row} == {str, int, bool}
 
 
 def test_unlock_says_for_whom_it_holds(
