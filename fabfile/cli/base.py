@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from invoke.tasks import task
 
 from ..core.errors import ApplyError, NexusError, Refused, Several
 from ..core.model import Cluster, Host
+from ..core.yamltree import shown
 from .options import Command, read
 
 if TYPE_CHECKING:  # a command that runs no service need not load what checks them
@@ -51,8 +53,8 @@ def command(**words: Any) -> Callable[[Callable[..., Any]], Any]:
             try:
                 _refuse_host_flag(args)
                 return function(*args, **read(kwargs, names, help_))
-            except NexusError as error:
-                complain(error)
+            except (NexusError, OSError, UnicodeError) as error:
+                complain(error if isinstance(error, NexusError) else _of_system(error))
                 if kwargs.get("debug"):
                     raise
                 raise Exit(code=1) from None
@@ -71,6 +73,25 @@ def _refuse_host_flag(args: Sequence[Any]) -> None:
     """`fab -H x deploy` would run the whole deploy once for each host of -H."""
     if args and hasattr(args[0], "transport"):
         raise Refused("fab's own -H is not used here", "name the hosts of hosts.yml: fab deploy --hosts w1,w2")
+
+
+def _of_system(error: OSError | UnicodeError) -> NexusError:
+    """What nobody nearer to it foresaw: the disk, a file's mode or its bytes, in one line."""
+    where = "--debug shows where it happened"
+    if isinstance(error, UnicodeError):
+        return NexusError(f"text that is not UTF-8 stood in the way: {error}", where)
+    what = (error.strerror or str(error) or type(error).__name__).lower()
+    if error.filename is None:
+        return NexusError(f"the system refused: {what}", where)
+    path = error.filename if isinstance(error.filename, str) else os.fsdecode(error.filename)
+    return NexusError(f"{near(path)}: {what}", f"check that it is there, and yours to read or write; {where}")
+
+
+def near(path: str | Path) -> str:
+    """A path for a message: relative where it lies below the working directory."""
+    with suppress(ValueError, OSError):  # OSError: the working directory is gone
+        return shown(str(Path(path).relative_to(Path.cwd())))
+    return shown(str(path))
 
 
 def complain(*errors: NexusError) -> None:

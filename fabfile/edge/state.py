@@ -19,7 +19,14 @@ from ..core.topology import Address
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """The file is old or new, never half, and never readable by others for a moment."""
+    """The file is old or new, never half, and never readable by others for a moment. OSError names the file itself."""
+    try:
+        _swap_in(path, content, mode)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _swap_in(path: Path, content: bytes, mode: int) -> None:
     handle, temp = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp makes it 0600
     try:
         with os.fdopen(handle, "wb") as out:

@@ -13,7 +13,7 @@ from invoke.exceptions import Exit
 from invoke.program import Program
 
 from fabfile.cli import deploy, hosts, secrets, service
-from fabfile.cli.base import command, complain
+from fabfile.cli.base import command, complain, near
 from fabfile.cli.namespace import namespace
 from fabfile.core.errors import ApplyError, HostError, InputError, Several
 from fabfile.core.facts import Facts, LockFact
@@ -187,3 +187,34 @@ def test_each_error_is_told_with_its_own_way_out(capsys: pytest.CaptureFixture[s
         "error: a: closed", "error: b: closed", "hint: up?", "error: c", "error: d", "hint: mend",
         "error: e: failed", "  | 1", "  | 2", "hint: look", "error: f: odd",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (PermissionError(13, "Permission denied", "/etc/x y"), 'error: "/etc/x y": permission denied'),
+        (OSError(28, "No space left on device", b"here/f"), "error: here/f: no space left on device"),
+        (OSError(5, "Input/output error"), "error: the system refused: input/output error"),
+        (TimeoutError(), "error: the system refused: timeouterror"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "error: text that is not UTF-8 stood in the way"),
+    ],
+)  # fmt: skip
+def test_what_the_system_refuses_is_one_line(capsys: pytest.CaptureFixture[str], error: Exception, told: str) -> None:
+    """A full disk, a file's mode or its bytes end a command as any other error does, and --debug shows where."""
+
+    @command()
+    def probe(c: Context, debug: bool = False) -> None:
+        raise error
+
+    assert refused(probe) == 1
+    line, hint = capsys.readouterr().err.splitlines()
+    assert line.startswith(told)
+    assert hint.endswith("--debug shows where it happened")
+    with pytest.raises(type(error)):
+        probe(Context(), debug=True)
+
+
+def test_a_path_below_the_working_directory_is_shown_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the operator sees is what he would type."""
+    monkeypatch.chdir(tmp_path)
+    assert (near(tmp_path / "a" / "b.yml"), near("c"), near("/etc/d")) == ("a/b.yml", "c", "/etc/d")

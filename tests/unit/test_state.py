@@ -127,3 +127,11 @@ def test_another_mode_may_be_asked(tmp_path: Path) -> None:
     write_atomically(tmp_path / "a", b"", 0o644)
     write_atomically(tmp_path / "b", b"")
     assert (rights(tmp_path / "a"), rights(tmp_path / "b")) == (0o644, 0o600)
+
+
+def test_a_failed_write_names_the_file_that_was_wanted(tmp_path: Path) -> None:
+    """Not the hidden one that it would have been renamed from."""
+    path = tmp_path / "none" / "x.json"
+    with pytest.raises(FileNotFoundError) as failed:
+        write_atomically(path, b"")
+    assert failed.value.filename == str(path)
