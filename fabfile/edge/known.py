@@ -9,6 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from ..core.model import Cluster
+from .ssh_files import host_keys
 
 if TYPE_CHECKING:  # paramiko costs 80 ms, which bad input need not wait for
     from paramiko import HostKeys, PKey, SSHClient
@@ -60,6 +61,4 @@ def _keys(file: Path) -> HostKeys:
 
 @lru_cache(maxsize=8)
 def _read(file: Path, *_state: int) -> HostKeys:
-    from paramiko import HostKeys
-
-    return HostKeys(str(file))
+    return host_keys(file)

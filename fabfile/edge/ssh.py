@@ -23,6 +23,7 @@ from ..core.model import Cluster, Host, SshDefaults
 from .channel import Http
 from .known import known_hosts, pin
 from .ssh_errors import explain
+from .ssh_files import ssh_config
 
 if TYPE_CHECKING:  # paramiko costs 80 ms, which bad input need not wait for
     from paramiko import Channel, Transport
@@ -125,10 +126,14 @@ def connect(cluster: Cluster, host: Host) -> Any:
     from fabric import Connection
 
     logging.getLogger("paramiko").addHandler(logging.NullHandler())  # it would print tracebacks of what we explain
-    connection = Connection(
-        host.ssh, user=host.user, port=host.port, config=_config(cluster.ssh),
-        gateway=_gateway(cluster, host), connect_timeout=int(TIMEOUT), connect_kwargs=_kwargs(host.key),
-    )  # fmt: skip
+    try:
+        connection = Connection(
+            host.ssh, user=host.user, port=host.port, config=_config(cluster.ssh),
+            gateway=_gateway(cluster, host), connect_timeout=int(TIMEOUT), connect_kwargs=_kwargs(host.key),
+        )  # fmt: skip
+    except ValueError as error:  # a Port or ProxyJump that is none
+        raise HostError(host.name, f"what ssh_config says of {host.ssh} cannot be used: {error}",
+                        f"mend its Port or ProxyJump; `ssh -G {host.ssh}` shows what applies") from error  # fmt: skip
     for hop in hops(connection):
         pin(hop, known_hosts(cluster, hop))
     return connection
@@ -150,14 +155,7 @@ def close_all(connection: Any) -> None:
 @cache
 def _config(ssh: SshDefaults) -> Any:
     """Read once, not once a host; connections only look things up in it."""
-    from fabric import Config
-    from paramiko import SSHConfig
-
-    if not ssh.use_config:
-        return Config(ssh_config=SSHConfig())
-    if ssh.config:
-        return Config(ssh_config=SSHConfig.from_path(str(ssh.config)))
-    return Config()
+    return ssh_config(ssh)
 
 
 def _gateway(cluster: Cluster, host: Host) -> Any:

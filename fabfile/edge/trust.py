@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.model import Cluster, Host
+from .ssh_files import host_keys
 from .state import write_atomically
 
 
@@ -58,10 +59,7 @@ def hop_count(cluster: Cluster, host: Host) -> int:
 
 def pinned(file: Path, name: str) -> list[str]:
     """Fingerprints that the file holds for the name."""
-    from paramiko import HostKeys
-
-    keys = HostKeys(str(file)) if file.is_file() else HostKeys()
-    return [fingerprint(key) for key in (keys.lookup(name) or {}).values()]
+    return [fingerprint(key) for key in (host_keys(file).lookup(name) or {}).values()]
 
 
 def pin_key(file: Path, name: str, key: Any, replace: bool = False) -> None:
