@@ -60,14 +60,15 @@ class Remote:
         """Connects and authenticates. HostError says why not; a hiccup of a busy sshd is tried again."""
         for attempt in range(1, _ATTEMPTS + 1):
             began = time.monotonic()
-            connection = connect(self.cluster, self.host)
+            at = connection = connect(self.cluster, self.host)
             try:
-                connection.open()
+                for at in reversed(list(hops(connection))):  # jump hosts first, so that the one that fails is known
+                    at.open()
             except Exception as error:
                 close_all(connection)
                 passing = _is_hiccup(error) and time.monotonic() - began < TIMEOUT / 2
                 if attempt == _ATTEMPTS or not passing:
-                    raise explain(self.host, error) from error
+                    raise explain(self.host, error, at, at is not connection) from error
                 time.sleep(random.uniform(0.2, 0.6) * attempt)  # noqa: S311  jitter, not a secret
             else:
                 connection.transport.set_keepalive(15)

@@ -30,8 +30,12 @@ def offered_key(cluster: Cluster, host: Host, hop: int = 0) -> tuple[str, Any, P
     from .ssh import TIMEOUT, close_all, connect, hops
     from .ssh_errors import explain
 
-    connection = list(hops(connect(cluster, host)))[hop]
+    way = list(hops(connect(cluster, host)))
+    at = connection = way[hop]
     try:
+        for at in reversed(way[hop + 1 :]):
+            at.open()
+        at = connection
         name, port = connection.host, connection.port
         sock: Any
         far = connection.gateway
@@ -44,7 +48,7 @@ def offered_key(cluster: Cluster, host: Host, hop: int = 0) -> tuple[str, Any, P
         finally:
             transport.close()
     except Exception as error:
-        raise explain(host, error) from error
+        raise explain(host, error, at, at is not way[0]) from error
     finally:
         close_all(connection)
     return listed_as(name, port), key, known_hosts(cluster, connection)[0]

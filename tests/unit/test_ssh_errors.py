@@ -1,0 +1,86 @@
+"""Why a connection failed: the server that failed is named, and it may be a jump host."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from types import SimpleNamespace as Given
+
+import pytest
+from paramiko import AuthenticationException, ChannelException
+
+from fabfile.core.errors import HostError
+from fabfile.core.model import Cluster, Host, SshDefaults
+from fabfile.edge.ssh import Remote
+from fabfile.edge.ssh_errors import UnknownKey, explain
+from fabfile.edge.trust import offered_key
+
+HOST = Host("w1", "10.0.0.2", ("worker",))
+BEHIND = Host("w1", "10.0.0.2", ("worker",), gateway="ann@gw")
+GATE = Given(host="gw", port=22, user="ann", gateway=None)
+TARGET = Given(host="10.0.0.2", port=22, user="root", gateway=GATE)
+
+
+@pytest.fixture
+def closed() -> int:
+    """A local port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def cluster_of(folder: Path, config: str = "") -> Cluster:
+    (folder / "config").write_text(config)
+    ssh = SshDefaults(folder / "known_hosts", folder / "config")
+    return Cluster("c", (), folder / "hosts.yml", folder, "c", ssh=ssh)
+
+
+def test_a_jump_host_that_is_closed_is_named(tmp_path: Path, closed: int) -> None:
+    """It is the jump host, whether hosts.yml or ssh_config names it, and whoever goes through it."""
+    jump = f"127.0.0.1:{closed}"
+    cluster = cluster_of(tmp_path, f"Host far\n  ProxyJump {jump}\n")
+    for host in (Host("w1", "10.0.0.2", ("worker",), gateway=jump), Host("w1", "far", ("worker",))):
+        for attempt in (Remote(cluster, host).open, lambda host=host: offered_key(cluster, host)):
+            with pytest.raises(HostError, match=rf"w1: the jump host {jump} is closed or cannot be reached"):
+                attempt()
+
+
+def test_a_host_that_is_closed_is_no_jump_host(tmp_path: Path, closed: int) -> None:
+    """Without one, it is the host."""
+    with pytest.raises(HostError, match=rf"w1: 127\.0\.0\.1:{closed} is closed or cannot be reached"):
+        Remote(cluster_of(tmp_path), Host("w1", "127.0.0.1", ("worker",), port=closed)).open()
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (2, "w1: the jump host gw:22 cannot reach 10.0.0.2:22 (connect failed)"),
+        (1, "w1: the jump host gw:22 forbids to go on to 10.0.0.2:22"),
+    ],
+)
+def test_a_host_that_its_jump_host_cannot_reach_is_named_with_it(code: int, told: str) -> None:
+    """Behind a jump host, it is that one's word that the host is away."""
+    assert explain(BEHIND, ChannelException(code, "Connect failed"), TARGET).message == told
+
+
+def test_a_refused_login_names_who_refused_whom() -> None:
+    """With the keys of the file in which that is set."""
+    refused = AuthenticationException()
+    found = explain(BEHIND, refused, GATE, jump=True)
+    assert found.message == "w1: the jump host gw:22 refused ann (no key was accepted)"
+    assert found.hint.startswith("set `gateway: USER@gw` and `key:` of hosts.w1, ")
+    assert explain(HOST, refused, GATE, jump=True).hint.startswith("set User and IdentityFile of gw in ssh_config, ")
+    assert explain(HOST, refused).hint.startswith("set `user:` and `key:` of hosts.w1, ")
+
+
+def test_a_jump_hosts_name_and_key_are_its_own() -> None:
+    """Neither sends the operator to the host behind it."""
+    found = explain(BEHIND, socket.gaierror(), GATE, jump=True)
+    assert (found.message, found.hint) == ("w1: the name gw cannot be resolved", "check `gateway:` of hosts.w1")
+    key = Given(get_name=lambda: "ssh-ed25519", asbytes=lambda: b"")
+    assert "w1: jump host: the SSH key of gw is unknown" in explain(BEHIND, UnknownKey("gw", key), GATE, jump=True).message
+
+
+def test_an_ipv6_address_is_told_in_brackets() -> None:
+    """Where the address ends and the port begins can be seen."""
+    assert explain(Host("w1", "fd00::1", ("worker",)), TimeoutError()).message == "w1: [fd00::1]:22 did not answer in time"
