@@ -63,7 +63,7 @@ class Remote:
             at = connection = connect(self.cluster, self.host)
             try:
                 for at in reversed(list(hops(connection))):  # jump hosts first, so that the one that fails is known
-                    at.open()
+                    open_hop(at)
             except Exception as error:
                 close_all(connection)
                 passing = _is_hiccup(error) and time.monotonic() - began < TIMEOUT / 2
@@ -136,6 +136,7 @@ def connect(cluster: Cluster, host: Host) -> Any:
         raise HostError(host.name, f"what ssh_config says of {host.ssh} cannot be used: {error}",
                         f"mend its Port or ProxyJump; `ssh -G {host.ssh}` shows what applies") from error  # fmt: skip
     for hop in hops(connection):
+        hop.connect_timeout = hop.connect_timeout or int(TIMEOUT)  # those of ProxyJump would wait as long as TCP does
         pin(hop, known_hosts(cluster, hop))
     return connection
 
@@ -145,6 +146,12 @@ def hops(connection: Any) -> Iterator[Any]:
     while connection is not None and not isinstance(connection, str):
         yield connection
         connection = connection.gateway or None
+
+
+def open_hop(connection: Any) -> None:
+    """Connects and authenticates, the ones before it too. What it is asked to open later has TIMEOUT, not an hour."""
+    connection.open()
+    connection.transport.channel_timeout = TIMEOUT
 
 
 def close_all(connection: Any) -> None:

@@ -27,14 +27,14 @@ def offered_key(cluster: Cluster, host: Host, hop: int = 0) -> tuple[str, Any, P
     from paramiko import Transport
 
     from .known import known_hosts, listed_as
-    from .ssh import TIMEOUT, close_all, connect, hops
+    from .ssh import TIMEOUT, close_all, connect, hops, open_hop
     from .ssh_errors import explain
 
     way = list(hops(connect(cluster, host)))
     at = connection = way[hop]
     try:
         for at in reversed(way[hop + 1 :]):
-            at.open()
+            open_hop(at)
         at = connection
         name, port = connection.host, connection.port
         sock: Any

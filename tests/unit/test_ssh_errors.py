@@ -7,11 +7,11 @@ from pathlib import Path
 from types import SimpleNamespace as Given
 
 import pytest
-from paramiko import AuthenticationException, ChannelException
+from paramiko import AuthenticationException, ChannelException, SSHException
 
 from fabfile.core.errors import HostError
 from fabfile.core.model import Cluster, Host, SshDefaults
-from fabfile.edge.ssh import Remote
+from fabfile.edge.ssh import TIMEOUT, Remote, connect, hops, open_hop
 from fabfile.edge.ssh_errors import UnknownKey, explain
 from fabfile.edge.trust import offered_key
 
@@ -49,6 +49,18 @@ def test_a_host_that_is_closed_is_no_jump_host(tmp_path: Path, closed: int) -> N
     """Without one, it is the host."""
     with pytest.raises(HostError, match=rf"w1: 127\.0\.0\.1:{closed} is closed or cannot be reached"):
         Remote(cluster_of(tmp_path), Host("w1", "127.0.0.1", ("worker",), port=closed)).open()
+
+
+def test_nobody_waits_longer_for_a_jump_host(tmp_path: Path) -> None:
+    """ProxyJump's hops give up as early as others, unless ssh_config says otherwise; so does the way behind them."""
+    far = Host("w1", "far", ("worker",))
+    cluster = cluster_of(tmp_path, "Host far\n  ProxyJump a,b\nHost b\n  ConnectTimeout 3\n")
+    found = {hop.host: hop.connect_timeout for hop in hops(connect(cluster, far))}
+    assert found == {"far": TIMEOUT, "a": TIMEOUT, "b": 3}
+    transport = Given(channel_timeout=3600)
+    open_hop(Given(open=lambda: None, transport=transport))
+    assert transport.channel_timeout == TIMEOUT
+    assert explain(far, SSHException("Timeout opening channel."), TARGET).message == "w1: 10.0.0.2:22 did not answer in time"
 
 
 @pytest.mark.parametrize(
