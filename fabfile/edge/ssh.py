@@ -109,11 +109,20 @@ class Remote:
         return result
 
     def tunnel(self, port: int) -> Channel:
-        """A stream to a TCP port on the host's own loopback; nothing listens on the operator's side."""
+        """A stream to a TCP port on the host's own loopback; nothing listens on the operator's side.
+
+        HostError: the host cannot be reached by SSH, or nobody answers at that port.
+        """
+        from paramiko import ChannelException
+
+        transport = self.transport
         try:
-            return self.transport.open_channel("direct-tcpip", ("127.0.0.1", port), ("127.0.0.1", 0), timeout=TIMEOUT)
+            return transport.open_channel("direct-tcpip", ("127.0.0.1", port), ("127.0.0.1", 0), timeout=TIMEOUT)
+        except ChannelException as error:  # the host's own word; anything else is a lost connection
+            raise HostError(self.host.name, f"port {port} on its loopback did not answer ({error.text.lower()})",
+                            f"inv status; on the host: ss -lnt 'sport = {port}'") from error  # fmt: skip
         except Exception as error:
-            raise HostError(self.host.name, f"port {port} on its loopback did not answer ({error})") from error
+            raise explain(self.host, error) from error
 
     def close(self) -> None:
         self.http.close()

@@ -7,13 +7,20 @@ from pathlib import Path
 from types import SimpleNamespace as Given
 
 import pytest
+from invoke.context import Context
+from invoke.exceptions import Exit
 from paramiko import AuthenticationException, ChannelException, SSHException
 
+from fabfile.cli.primary import events, promote
+from fabfile.cli.reach import ui
+from fabfile.cli.service import list_
 from fabfile.core.errors import HostError
 from fabfile.core.model import Cluster, Host, SshDefaults
 from fabfile.edge.ssh import TIMEOUT, Remote, connect, hops, open_hop
 from fabfile.edge.ssh_errors import UnknownKey, explain
 from fabfile.edge.trust import offered_key
+
+from .samples import cluster_of as given_cluster
 
 HOST = Host("w1", "10.0.0.2", ("worker",))
 BEHIND = Host("w1", "10.0.0.2", ("worker",), gateway="ann@gw")
@@ -73,6 +80,46 @@ def test_nobody_waits_longer_for_a_jump_host(tmp_path: Path) -> None:
 def test_a_host_that_its_jump_host_cannot_reach_is_named_with_it(code: int, told: str) -> None:
     """Behind a jump host, it is that one's word that the host is away."""
     assert explain(BEHIND, ChannelException(code, "Connect failed"), TARGET).message == told
+
+
+def test_a_tunnel_to_a_host_without_ssh_tells_of_ssh(
+    tmp_path: Path, closed: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What asks Consul through a host that is down says that the host is down, not that a port of its own is."""
+    (tmp_path / "hosts.yml").write_text(
+        "cluster: c\ndefaults: {ssh_config: none, known_hosts: k}\n"
+        f"hosts: {{m1: {{ssh: 127.0.0.1, port: {closed}, roles: [manager]}}}}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NEXUS_HOSTS", raising=False)
+    asking = (lambda: list_(Context()), lambda: events(Context()), lambda: promote(Context(), "m1"), lambda: ui(Context()))
+    for command in asking:
+        with pytest.raises(Exit):
+            command()
+        assert capsys.readouterr().err.splitlines() == [
+            f"error: m1: 127.0.0.1:{closed} is closed or cannot be reached", "hint: is the host up, and sshd running there?",
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ChannelException(2, "Connect failed"), "m1: port 8500 on its loopback did not answer (connect failed)"),
+        (SSHException("SSH session not active"), "m1: 192.0.2.1:22: SSH session not active"),
+    ],
+)
+def test_a_tunnel_tells_a_closed_port_from_a_lost_connection(error: Exception, told: str) -> None:
+    """The one is Consul's fault, the other the network's."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    cluster = given_cluster(m1="manager")
+    remote = Remote(cluster, cluster.host("m1"))
+    remote._connection = Given(transport=Given(open_channel=refuse))
+    with pytest.raises(HostError) as failed:
+        remote.tunnel(8500)
+    assert failed.value.message == told
 
 
 def test_a_refused_login_names_who_refused_whom() -> None:
