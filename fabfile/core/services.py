@@ -148,11 +148,12 @@ def _shared(services: Mapping[str, Mapping[str, Any]], tree: Tree) -> Iterator[F
         if isinstance(port, int) and not isinstance(port, bool) and (first := ports.setdefault(port, name)) != name:
             yield tree.fault(("services", name, "port"), f"{shown(port)} is also the port of {first}; one host may get both")
         if isinstance(domain, str) and isinstance(path, str):
-            place = (domain.lower(), path.rstrip("/") or "/")
+            place = (domain.lower(), path.lower().rstrip("/") or "/")  # as Caddy compares them
             if (first := places.setdefault(place, name)) != name:
                 key = "path" if "path" in own else "domain"
-                where = shown("".join(place))
-                yield tree.fault(("services", name, key), f"{where} is also where {first} is offered")
+                where = f"{shown(''.join(place))} is also where {first} is offered"
+                case = "" if path == path.lower() else " (to the balancer, case is one)"
+                yield tree.fault(("services", name, key), where + case)
 
 
 def _build(name: str, own: Mapping[str, Any], tree: Tree) -> Service:

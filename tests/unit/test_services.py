@@ -386,6 +386,8 @@ def test_two_services_at_one_place_are_refused() -> None:
     b = RUN | {"port": 8002, "domain": "example.org", "path": "/x"}
     (fault,) = faults(json.dumps({"services": {"a": a, "b": b}}))
     assert fault.endswith("services.b.path: example.org/x is also where a is offered")
+    (fault,) = faults(json.dumps({"services": {"a": a, "b": b | {"path": "/X"}}}))
+    assert fault.endswith("services.b.path: example.org/x is also where a is offered (to the balancer, case is one)")
     (fault,) = faults(json.dumps({"services": {"a": a, "b": b | {"path": "/", "port": 8001}}}))
     assert fault.endswith("services.b.port: 8001 is also the port of a; one host may get both")
     both = parse(json.dumps({"services": {"a": a, "b": b | {"path": "/"}}}))
