@@ -16,7 +16,12 @@ from voluptuous import Invalid, MultipleInvalid
 from fabfile.core import schema as s
 
 _LONGEST = 8192  # characters of one argument or value
-_SHELL = ("&&", "||", "|", ";", "&", ">", ">>", "<", "2>&1")
+_FILLED_IN = r"\$[A-Za-z_{(][A-Za-z0-9_]*[})]?|`"
+_ACTS = {  # on what a shell acts, by the quotes around it
+    "": re.compile(rf"2?>&1|&&|\|\||>>|[|;&<>()]|{_FILLED_IN}"),
+    '"': re.compile(_FILLED_IN),
+    "'": re.compile(r"(?!)"),
+}
 _CONNECTION = ("connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
 
 variable = s.matching(r"[A-Za-z_][A-Za-z0-9_]*", "a variable's name (letters, digits and _, no digit first)", 128)
@@ -79,9 +84,26 @@ def _split(text: str) -> list[str]:
         found = shlex.split(line(text))
     except ValueError as e:
         raise Invalid(f"cannot be split into arguments: {str(e).lower()}") from None
-    if shell := next((word for word in found if word in _SHELL), None):
-        raise Invalid(f"holds {shell}, but no shell runs it; for one, write [sh, -c, '…']")
+    if shell := shell_syntax(text):
+        raise Invalid(f"holds {shell}, but no shell runs it; quote it, or, for a shell, write [sh, -c, '…']")
+    if found and (setting := re.match(r"[A-Za-z_][A-Za-z0-9_]*=", found[0])):
+        raise Invalid(f"begins with the variable {setting[0][:-1]}; it belongs under env")
     return found
+
+
+def shell_syntax(text: str) -> str | None:
+    """The first thing in a text that can be split which a shell would act on; what is quoted from it is none."""
+    quote, n = "", 0
+    while n < len(text):
+        if text[n] == "\\" and quote != "'":
+            n += 2
+            continue
+        if text[n] in "'\"" and quote in ("", text[n]):
+            quote = "" if quote else text[n]
+        elif found := _ACTS[quote].match(text, n):
+            return found[0]
+        n += 1
+    return None
 
 
 def _program(argv: Sequence[object]) -> str | None:
