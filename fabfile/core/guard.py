@@ -13,7 +13,9 @@ from .facts import Facts
 from .firewall import RULES
 from .manifest import Manifest
 from .model import Cluster
+from .service_model import Services
 from .topology import Address
+from .yamltree import Fault
 
 OLDEST_PYTHON = (3, 10)
 OLDEST_SYSTEMD = 245  # Debian 11 has 247, Ubuntu 20.04 has 245
@@ -152,6 +154,19 @@ def check_hosts(facts: Mapping[str, Facts]) -> None:
     faults = [f"{name}: {fault}" for name, fact in facts.items() for fault in _unfit(fact)]
     if faults:
         raise InputError(faults, "nothing was changed")
+
+
+def check_ports(cluster: Cluster, offered: Services, facts: Mapping[str, Facts]) -> None:
+    """No service may be placed where sshd listens: whichever came second would not start. All faults at once."""
+    source = offered.source.name if offered.source else ""
+    faults = [
+        Fault(("services", service.name, "port"), f"{service.port} is the SSH port of {host.name}", service.line)
+        for service in offered
+        for host in cluster.hosts
+        if host.name in facts and service.fits(host) and service.port == facts[host.name].ssh_port is not None
+    ]
+    if faults:
+        raise InputError([fault.render(source) for fault in faults], "choose another port; nothing was changed")
 
 
 def _unfit(fact: Facts) -> Iterator[str]:

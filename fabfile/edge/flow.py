@@ -115,6 +115,7 @@ def draft(
         own = state.make_cluster_id(own)
     where = addresses(cluster, facts, state.addresses())
     state.keep_addresses(where)
+    guard.check_ports(cluster, offered, facts)
     guard.check_admin(cluster, facts, where)
     guard.check_neighbours(cluster, facts, where, [h.name for h in selected])
     builds = binaries(cluster, selected, facts, state, say)

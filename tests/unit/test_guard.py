@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from fabfile.core.errors import HostError, InputError, Refused
 from fabfile.core.facts import Facts, FileFact
-from fabfile.core.guard import Identity, check_hosts, check_primary, identities, require, settle_identity
+from fabfile.core.guard import Identity, check_hosts, check_ports, check_primary, identities, require, settle_identity
+from fabfile.core.service_model import Check, Service, Services
 
 from .roots import sha
 from .samples import CLUSTER, bare_facts, facts_of, wanted
@@ -115,3 +118,18 @@ def test_unreachable_hosts_are_told_at_once() -> None:
     with pytest.raises(InputError) as caught:
         require([HostError("a", "closed", "is it up?"), HostError("b", "refused", "load the key")])
     assert (caught.value.faults, caught.value.hint) == (("a: closed", "b: refused"), "is it up?")
+
+
+def test_a_service_may_not_listen_where_sshd_does() -> None:
+    """A service's port is compared with the SSH port that each worker that may run it was seen to have."""
+    offered = Services(
+        tuple(Service(n, Check("tcp"), ("x",), port=p, line=2) for n, p in (("a", 2222), ("b", 8080))), Path("s.yml")
+    )
+    seen = {name: bare_facts(ssh_port=2222) for name in ("m1", "w1", "mw1")}
+    with pytest.raises(InputError) as caught:
+        check_ports(CLUSTER, offered, seen)
+    assert caught.value.faults == (
+        "s.yml:2: services.a.port: 2222 is the SSH port of w1", "s.yml:2: services.a.port: 2222 is the SSH port of mw1",
+    )  # fmt: skip
+    check_ports(CLUSTER, offered, {"m1": seen["m1"], "w1": bare_facts(ssh_port=22), "mw1": bare_facts()})
+    check_ports(CLUSTER, Services((Service("c", Check("ttl"), ("x",)),)), {"w1": bare_facts()})
