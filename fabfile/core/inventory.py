@@ -14,6 +14,7 @@ from typing import Any
 from voluptuous import Invalid, MultipleInvalid, Optional, Required, Schema
 
 from fabfile.core import schema as s
+from fabfile.core import ssh_values as h
 from fabfile.core.errors import InputError
 from fabfile.core.model import ROLES, Binary, Cluster, Host, SshDefaults
 from fabfile.core.yamltree import Fault, Tree, shown
@@ -74,11 +75,11 @@ _SSH = {
     Optional("user"): s.user,
     Optional("port"): s.port,
     Optional("key"): s.path,
-    Optional("gateway"): s.gateway,
+    Optional("gateway"): h.gateway,
 }
 DEFAULTS = _SSH | {Optional("known_hosts"): s.path, Optional("ssh_config"): s.path}
 HOST = _SSH | {
-    Required("ssh", "is missing: the address, DNS name or ssh_config alias that ssh goes to"): s.ssh_name,
+    Required("ssh", "is missing: the address, DNS name or ssh_config alias that ssh goes to"): h.ssh_name,
     Required("roles", "is missing: a list such as [worker]"): _roles,
     Optional("address"): s.address,
     Optional("advertise"): s.address,

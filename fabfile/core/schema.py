@@ -153,10 +153,9 @@ label = matching(
 identifier = matching(r"[a-z0-9][a-z0-9_-]*", "a name of lower-case letters, digits, - and _ (a letter or digit first)")
 user = matching(r"[a-z_][a-z0-9_-]*", "a user name (a-z, 0-9, - and _, not beginning with a digit or -)", 32)
 tag = matching(r"[A-Za-z0-9][A-Za-z0-9._-]*", "a label (letters, digits, . _ and -; a letter or digit first)")
-_alias = matching(r"[A-Za-z0-9_][A-Za-z0-9._-]*", "an address, DNS name or ssh_config alias", 253)
 
 
-def _ip(value: str) -> str | None:
+def ip(value: str) -> str | None:
     """The address in its normal form; None when it is none. IPv6 zones (`%eth0`) are none."""
     try:
         return None if "%" in value else str(ipaddress.ip_address(value))
@@ -166,24 +165,16 @@ def _ip(value: str) -> str | None:
 
 def address(value: object) -> str:
     """An IPv4 address that other hosts can reach: what the probe finds and Consul's agents talk here."""
-    due = _ip(text(value))
+    due = ip(text(value).removeprefix("[").removesuffix("]"))
     if due is None:
         raise Invalid("is not an IPv4 address")
     if ":" in due:
         raise Invalid("is an IPv6 address; the cluster's own network is IPv4 (ssh may go to an IPv6 address)")
-    ip = ipaddress.ip_address(due)
-    wrong = next((w for w in ("loopback", "unspecified", "multicast") if getattr(ip, f"is_{w}")), "special")
-    if wrong != "special" or due == "255.255.255.255" or getattr(ip, "ipv4_mapped", None):
+    made = ipaddress.ip_address(due)
+    wrong = next((w for w in ("loopback", "unspecified", "multicast") if getattr(made, f"is_{w}")), "special")
+    if wrong != "special" or due == "255.255.255.255" or getattr(made, "ipv4_mapped", None):
         raise Invalid(f"is of the {wrong} kind; give the address that the other hosts reach")
     return due
-
-
-def ssh_name(value: object) -> str:
-    """Where ssh goes: an IP address in its normal form, a DNS name or an alias of ssh_config."""
-    ip = _ip(text(value))
-    if ip is None and re.fullmatch(r"[0-9.]+", text(value)):
-        raise Invalid("is not an IP address")  # nor can it be a name: resolvers read 10.1 as 10.0.0.1
-    return ip or str(_alias(value))
 
 
 def port(value: object) -> int:
@@ -198,23 +189,6 @@ def flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise Invalid("is not true or false (without quotes)")
     return value
-
-
-def gateway(value: object) -> str:
-    """One jump host, `[user@]host[:port]`; an IPv6 address stands in brackets."""
-    if "," in text(value):
-        raise Invalid("names several jump hosts; one is supported (chains: ProxyJump in ssh_config)")
-    parts = re.fullmatch(r"(?:([^@]*)@)?(\[[0-9A-Fa-f:.]+\]|[^@:\[\]]+)(?::([0-9]{1,5}))?", text(value))
-    if not parts:
-        raise Invalid("is not [user@]host[:port]")
-    name, host, number = parts.groups()
-    try:
-        name is None or user(name)
-        ssh_name(host.strip("[]"))
-        number is None or port(int(number))
-    except Invalid as e:
-        raise Invalid(f"is not [user@]host[:port]: a part {e.msg}") from None
-    return text(value)
 
 
 def domain(value: object) -> str:

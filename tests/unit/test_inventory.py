@@ -109,6 +109,7 @@ def test_values_take_one_normal_form() -> None:
     made = cluster(domain="App.Example.ORG", hosts={"m1": host})
     assert (made.domain, made.hosts[0].ssh) == ("app.example.org", "2001:db8::1")
     assert made.hosts[0].roles == ("manager", "worker")
+    assert cluster(hosts={"m1": host | {"ssh": "[2001:DB8::0:1]"}}).hosts[0].ssh == "2001:db8::1"
 
 
 def test_all_faults_are_told_at_once_in_the_order_of_the_file() -> None:
@@ -171,6 +172,14 @@ def test_each_broken_shape_has_its_message(text: str, fault: str) -> None:
             {"ssh": "-oProxyCommand=x"},
             'ssh: "-oProxyCommand=x" is not an address, DNS name or ssh_config alias',
         ),
+        ({"ssh": "root@host:22"}, 'ssh: root@host:22 is not an address, DNS name or ssh_config alias alone: write'
+                                  ' `user: root` and `port: 22` as keys of their own'),
+        ({"ssh": "root@host"}, "ssh: root@host is not an address, DNS name or ssh_config alias alone: write `user: root` "),
+        ({"ssh": "10.0.0.2:2222"}, "ssh: 10.0.0.2:2222 is not an address, DNS name or ssh_config alias alone: write `port"),
+        ({"ssh": "[fd00::1]:22"}, 'ssh: "[fd00::1]:22" is not an address, DNS name or ssh_config alias alone: write `port:'),
+        ({"ssh": " host"}, 'ssh: " host" is not an address, DNS name or ssh_config alias alone: take away the space'),
+        ({"ssh": "ssh://host"}, "ssh: ssh://host is not an address, DNS name or ssh_config alias alone: write the host"),
+        ({"ssh": "[host]"}, 'ssh: "[host]" is not an IPv6 address, which alone stands in brackets'),
         ({"ssh": None}, 'ssh: YAML reads null as nothing; write it in quotes: "null"'),
         (
             {"address": "127.0.0.1"},
@@ -184,6 +193,9 @@ def test_each_broken_shape_has_its_message(text: str, fault: str) -> None:
         ({"user": "9a"}, "user: 9a is not a user name"),
         ({"user": 7}, 'user: YAML reads 7 as the number 7; write it in quotes: "7"'),
         ({"gateway": "a,b"}, 'gateway: "a,b" names several jump hosts; one is supported'),
+        ({"gateway": "u@fd00::1"}, "gateway: u@fd00::1 is not [user@]host[:port]: an IPv6 address stands in brackets"),
+        ({"gateway": "[fd00::1"}, 'gateway: "[fd00::1" is not [user@]host[:port]'),
+        ({"address": "[fd00::1]"}, 'address: "[fd00::1]" is an IPv6 address; the cluster'),
         ({"gateway": "u@h:99999"}, "gateway: u@h:99999 is not [user@]host[:port]: a part is not a port"),
         ({"key": "~bob/k"}, "key: ~bob/k is not a path: only ~/… is expanded"),
         ({"labels": {"a": 1.5}}, 'labels.a: YAML reads 1.5 as the number 1.5; write it in quotes: "1.5"'),
