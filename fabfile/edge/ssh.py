@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import HostError
 from ..core.model import Cluster, Host, SshDefaults
+from ..core.ssh_values import split_gateway
 from .channel import Http
 from .known import known_hosts, pin
 from .ssh_errors import explain
@@ -181,8 +182,14 @@ def _gateway(cluster: Cluster, host: Host) -> Any:
         return None
     from fabric import Connection
 
+    user, name, port = split_gateway(host.gateway)  # Fabric would take [fd00::1]:22 for a name
     return Connection(
-        host.gateway, config=_config(cluster.ssh), connect_timeout=int(TIMEOUT), connect_kwargs=_kwargs(host.key)
+        name,
+        user=user,
+        port=port,
+        config=_config(cluster.ssh),
+        connect_timeout=int(TIMEOUT),
+        connect_kwargs=_kwargs(host.key),
     )
 
 

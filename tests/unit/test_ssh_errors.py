@@ -140,6 +140,19 @@ def test_a_jump_hosts_name_and_key_are_its_own() -> None:
     assert "w1: jump host: the SSH key of gw is unknown" in explain(BEHIND, UnknownKey("gw", key), GATE, jump=True).message
 
 
+@pytest.mark.parametrize(
+    ("gateway", "way"),
+    [
+        ("ann@[fd00::1]:2222", ("ann", "fd00::1", 2222)), ("[fd00::1]", (None, "fd00::1", 22)),
+        ("ann@gw.test:23", ("ann", "gw.test", 23)), ("gw", (None, "gw", 22)),
+    ],
+)  # fmt: skip
+def test_a_jump_host_is_reached_as_it_is_written(tmp_path: Path, gateway: str, way: tuple[str | None, str, int]) -> None:
+    """User, host and port of each form, IPv6 in brackets too."""
+    _, hop = hops(connect(cluster_of(tmp_path), Host("w1", "10.0.0.2", ("worker",), gateway=gateway)))
+    assert (hop.user, hop.host, hop.port) == (way[0] or hop.config.user, *way[1:])
+
+
 def test_an_ipv6_address_is_told_in_brackets() -> None:
     """Where the address ends and the port begins can be seen."""
     assert explain(Host("w1", "fd00::1", ("worker",)), TimeoutError()).message == "w1: [fd00::1]:22 did not answer in time"
