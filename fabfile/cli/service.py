@@ -151,8 +151,12 @@ def logs(c: Context, name: str, follow: bool = False, lines: int = 100, inventor
     from ..edge.fleet import Fleet
 
     cluster, _ = with_services(inventory_)
-    with Fleet(cluster, cluster.having("worker")) as fleet:
-        width = max(len(h.name) for h in cluster.having("worker"))
+    workers = cluster.having("worker")
+    if not workers:
+        raise InputError([f"{cluster.source.name}: no host has the role worker, so no service runs"],
+                         "give one of them the role, or: inv add-worker ADDRESS")  # fmt: skip
+    with Fleet(cluster, workers) as fleet:
+        width = max(len(h.name) for h in workers)
         found, faults = serve.logs(fleet, name, lines)
         for host, line in found:
             print(f"{host:<{width}}  {line}")

@@ -153,6 +153,13 @@ def test_what_was_typed_arrives_as_what_it_is() -> None:
     assert {type(value) for row in seen for value in row} == {str, int, bool}
 
 
+def test_logs_of_a_cluster_without_workers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nothing can run, that is what is told."""
+    (folder / "hosts.yml").write_text(HOSTS.replace(", worker", ""))
+    assert refused(service.logs, "web") == 1
+    assert "error: hosts.yml: no host has the role worker, so no service runs" in capsys.readouterr().err
+
+
 def test_unlock_says_for_whom_it_holds(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
