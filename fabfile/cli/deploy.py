@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from invoke.context import Context
 from invoke.exceptions import Exit
 
+from ..core.errors import Several
 from ..core.model import Cluster, Host
 from .base import chosen, command, complain, confirm, inventory, print_json, say, table, with_services
 
@@ -110,7 +111,7 @@ def run_deploy(
     with Fleet(cluster) as fleet:
         facts, faults = observe(fleet, selected if needed is None else needed)
         if faults and not any(h.name in facts for h in cluster.having("manager")):
-            raise faults[0]
+            raise Several(faults)
         selected = tuple(h for h in selected if h.name in facts)
         refuse_if_busy(facts)
         known = told(fleet, facts)

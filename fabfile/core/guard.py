@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .desired import IDENTITY
-from .errors import HostError, InputError, Refused
+from .errors import HostError, InputError, Refused, Several
 from .facts import Facts
 from .firewall import RULES
 from .manifest import Manifest
@@ -181,7 +181,7 @@ def _unfit(fact: Facts) -> Iterator[str]:
         yield f"{path} is in the way: it is not a regular file"
 
 
-def require(faults: list[HostError]) -> None:
-    """Raises the faults of hosts that were to be changed: one line each, the first one's way out as the hint."""
+def require(faults: Sequence[HostError]) -> None:
+    """Raises the faults of hosts that were to be changed, each with its own way out."""
     if faults:
-        raise InputError([f.message for f in faults], faults[0].hint)
+        raise Several(faults)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from ..core.errors import HostError, InputError
+from ..core.errors import HostError, InputError, Several
 from ..core.model import Cluster
 from .consul import PORT
 from .fleet import Fleet
@@ -14,7 +14,7 @@ from .ssh import Remote, Result
 
 @contextmanager
 def manager(cluster: Cluster, name: str = "") -> Iterator[Remote]:
-    """An open connection to the named host, or to the first manager that can be reached. HostError when there is none."""
+    """An open connection to the named host, or to the first manager that can be reached. Several when there is none."""
     if name and name not in {h.name for h in cluster.hosts}:
         raise InputError([f"--host: {name} is not in {cluster.source.name}"])
     hosts = [cluster.host(name)] if name else list(cluster.having("manager"))
@@ -28,7 +28,7 @@ def manager(cluster: Cluster, name: str = "") -> Iterator[Remote]:
                 continue
             yield remote
             return
-        raise faults[0]
+        raise Several(faults)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from ..core.acl import digest, unaware, wanted
-from ..core.errors import ApplyError, HostError
+from ..core.errors import ApplyError, HostError, Several
 from ..core.guard import check_primary
 from ..core.model import Host
 from ..core.plan import describe, diff, summary
@@ -86,7 +86,7 @@ def _install_engines(fleet: Fleet, draft: Draft, screen: Screen) -> None:
     _, faults = each(remotes, lambda r: r.script(SCRIPTS / "install-docker.sh", "", timeout=900),
                      lambda r, _: screen.done(r.host.name, "installed"))  # fmt: skip
     if faults:
-        raise faults[0]
+        raise Several(faults)
 
 
 def _lockers(fleet: Fleet, draft: Draft) -> list[Remote]:
@@ -113,7 +113,7 @@ def _apply(fleet: Fleet, draft: Draft, wave: Wave, who: str, screen: Screen) -> 
 
     _, faults = each([fleet[n] for n in wave.hosts], work, done)
     if faults:
-        raise faults[0]
+        raise Several(faults)
 
 
 class Permissions:
@@ -188,7 +188,7 @@ def _verify(fleet: Fleet, draft: Draft) -> None:
     changed = [fleet[name] for name, plan in draft.plans.items() if not plan.empty]
     facts, faults = fleet.probe(changed)
     if faults:
-        raise faults[0]
+        raise Several(faults)
     for name, fact in facts.items():
         left = diff(name, draft.plans[name].wanted, fact)
         if not left.empty:

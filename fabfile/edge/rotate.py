@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..core import acl
-from ..core.errors import NexusError, Refused
+from ..core.errors import NexusError, Refused, Several
 from ..core.model import Cluster
 from ..core.secrets import Secrets
 from .consul import Consul, Refusal
@@ -108,7 +108,7 @@ def _server(fleet: Fleet) -> Remote:
     """The first manager that can be reached."""
     facts, faults = fleet.probe(fleet.of(fleet.cluster.having("manager")))
     if not facts:
-        raise faults[0]
+        raise Several(faults)
     return fleet[next(iter(facts))]
 
 

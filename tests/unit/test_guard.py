@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fabfile.cli.base import complain
 from fabfile.core.errors import HostError, InputError, Refused
 from fabfile.core.facts import Facts, FileFact
 from fabfile.core.guard import Identity, check_hosts, check_ports, check_primary, identities, require, settle_identity
@@ -112,12 +113,15 @@ def test_all_unfit_hosts_are_told_at_once() -> None:
     ]
 
 
-def test_unreachable_hosts_are_told_at_once() -> None:
-    """Hosts that were to be changed and cannot be reached stop the run, with one line each and a way out."""
+def test_unreachable_hosts_are_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Hosts that were to be changed and cannot be reached stop the run, each with a line and a way out of its own."""
     require([])
     with pytest.raises(InputError) as caught:
         require([HostError("a", "closed", "is it up?"), HostError("b", "refused", "load the key")])
-    assert (caught.value.faults, caught.value.hint) == (("a: closed", "b: refused"), "is it up?")
+    assert caught.value.faults == ("a: closed", "b: refused")
+    complain(caught.value)
+    told = ["error: a: closed", "hint: is it up?", "error: b: refused", "hint: load the key"]
+    assert capsys.readouterr().err.splitlines() == told
 
 
 def test_a_service_may_not_listen_where_sshd_does() -> None:
