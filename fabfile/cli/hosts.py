@@ -6,10 +6,11 @@ import re
 from typing import TYPE_CHECKING
 
 from invoke.context import Context
+from invoke.exceptions import Exit
 
-from ..core.errors import InputError, Refused
+from ..core.errors import HostError, InputError, Refused
 from ..core.model import Cluster, Host
-from .base import chosen, command, confirm, inventory, say, with_services
+from .base import chosen, command, complain, confirm, inventory, say, with_services
 
 if TYPE_CHECKING:
     from ..core.service_model import Services
@@ -21,10 +22,18 @@ def trust(
     c: Context, hosts: str = "all", inventory_: str = "", replace: bool = False, fingerprint: str = "",
     yes: bool = False, debug: bool = False,
 ) -> None:  # fmt: skip
-    """Show the hosts' SSH key fingerprints and pin them in known_hosts when confirmed."""
+    """Show the hosts' SSH key fingerprints and pin them in known_hosts when confirmed. One that fails stops no other."""
     cluster = inventory(inventory_)
+    left: list[str] = []
     for host in chosen(cluster, hosts):
-        pin(cluster, host, fingerprint=fingerprint, yes=yes, replace=replace)
+        try:
+            pin(cluster, host, fingerprint=fingerprint, yes=yes, replace=replace)
+        except (HostError, Refused) as error:
+            complain(error)
+            left.append(host.name)
+    if left:
+        say(f"not pinned: {', '.join(left)}")
+        raise Exit(code=1)
 
 
 def pin(cluster: Cluster, host: Host, *, fingerprint: str, yes: bool, replace: bool = False) -> None:

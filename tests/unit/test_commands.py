@@ -15,8 +15,9 @@ from invoke.program import Program
 from fabfile.cli import deploy, hosts, secrets, service
 from fabfile.cli.base import command, complain, near
 from fabfile.cli.namespace import namespace
-from fabfile.core.errors import ApplyError, HostError, InputError, Several
+from fabfile.core.errors import ApplyError, HostError, InputError, Refused, Several
 from fabfile.core.facts import Facts, LockFact
+from fabfile.core.model import Host
 from fabfile.edge.fleet import Fleet
 
 from .samples import bare_facts
@@ -184,6 +185,31 @@ def test_unlock_says_for_whom_it_holds(
     assert unlocked({"m1": held, "w1": held}, [], [])[1:] == ["the lock is gone"]
     told = unlocked({"m1": held, "w1": held}, [], [fault])[1:]
     assert told == [*closed, "the lock is gone on m1; what the others have is not known"]
+
+
+def test_trust_goes_on_where_one_host_fails(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each host is asked about; who is left without a pinned key is named at the end, with exit code 1."""
+    (folder / "hosts.yml").write_text(
+        "cluster: c\nhosts: {m1: {ssh: a, roles: [manager]}, w1: {ssh: b, roles: [worker]}, w2: {ssh: d, roles: [worker]}}\n"
+    )
+    seen: list[str] = []
+
+    def pin(_: object, host: Host, **__: object) -> None:
+        seen.append(host.name)
+        if host.name == "m1":
+            raise HostError("m1", "closed", "up?")
+        if host.name == "w1":
+            raise Refused("not confirmed; nothing was changed")
+
+    monkeypatch.setattr(hosts, "pin", pin)
+    assert refused(hosts.trust) == 1
+    assert seen == ["m1", "w1", "w2"]
+    assert capsys.readouterr().err.splitlines() == [
+        "error: m1: closed", "hint: up?", "error: not confirmed; nothing was changed", "not pinned: m1, w1",
+    ]  # fmt: skip
+    hosts.trust(Context(), hosts="w2")
 
 
 def test_each_error_is_told_with_its_own_way_out(capsys: pytest.CaptureFixture[str]) -> None:
