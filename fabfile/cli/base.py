@@ -12,7 +12,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from invoke.tasks import task
 
 from ..core.errors import ApplyError, NexusError, Refused, Several
 from ..core.model import Cluster, Host
-from ..core.yamltree import shown
+from ..edge.paths import near
 from .options import Command, read
 
 if TYPE_CHECKING:  # a command that runs no service need not load what checks them
@@ -85,13 +84,6 @@ def _of_system(error: OSError | UnicodeError) -> NexusError:
         return NexusError(f"the system refused: {what}", where)
     path = error.filename if isinstance(error.filename, str) else os.fsdecode(error.filename)
     return NexusError(f"{near(path)}: {what}", f"check that it is there, and yours to read or write; {where}")
-
-
-def near(path: str | Path) -> str:
-    """A path for a message: relative where it lies below the working directory."""
-    with suppress(ValueError, OSError):  # OSError: the working directory is gone
-        return shown(str(Path(path).relative_to(Path.cwd())))
-    return shown(str(path))
 
 
 def complain(*errors: NexusError) -> None:

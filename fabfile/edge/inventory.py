@@ -20,7 +20,8 @@ import yaml
 from fabfile.core import inventory
 from fabfile.core.errors import InputError, NexusError
 from fabfile.core.model import Cluster
-from fabfile.core.yamltree import MAX_BYTES, decode, shown
+from fabfile.core.yamltree import MAX_BYTES, decode
+from fabfile.edge.paths import near, why_unread
 
 FILE = "hosts.yml"
 _NOWHERE = Path("/nonexistent")  # for checks whose paths nobody follows
@@ -44,7 +45,7 @@ def find(path: str | None, env: Mapping[str, str], cwd: Path) -> Path:
     named = path or env.get("NEXUS_HOSTS")
     if named:
         return _expand(named, _home(env), cwd)
-    found = next((folder / FILE for folder in (cwd, *cwd.parents) if (folder / FILE).exists()), None)
+    found = next((folder / FILE for folder in (cwd, *cwd.parents) if os.path.lexists(folder / FILE)), None)
     if found is None:
         hint = "go to the folder that has one, or name it: --inventory FILE, or NEXUS_HOSTS=FILE"
         raise InputError([f"{FILE}: not found in {cwd} or any folder above it"], hint)
@@ -65,8 +66,8 @@ def read(path: Path, hint: str = "check --inventory and NEXUS_HOSTS") -> str:
         with path.open("rb") as file:
             return decode(file.read(MAX_BYTES + 1), path.name)
     except (OSError, ValueError) as e:  # ValueError: a NUL in the path
-        why = (getattr(e, "strerror", None) or str(e)).lower()
-        raise InputError([f"{shown(str(path))}: cannot be read: {why}"], hint) from None
+        why, remedy = why_unread(path, e)
+        raise InputError([f"{near(path)}: {why}"], remedy or hint) from None
 
 
 def add_host(path: Path, name: str, fields: Mapping[str, object]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.errors import InputError
 from ..core.model import SshDefaults
 from ..core.yamltree import shown
+from .paths import why_unread
 
 if TYPE_CHECKING:  # paramiko costs 80 ms, which bad input need not wait for
     from paramiko import HostKeys
@@ -57,7 +58,8 @@ def _refuse(file: Path, parse: Callable[[list[str]], object], hint: str) -> None
     try:
         lines = file.read_bytes().split(b"\n")
     except OSError as error:
-        raise InputError([f"{file}: cannot be read: {(error.strerror or str(error)).lower()}"], hint) from None
+        why, remedy = why_unread(file, error)
+        raise InputError([f"{file}: {why}"], remedy or hint) from None
     read: list[str] = []
     for number, line in enumerate(lines, 1):
         try:

@@ -13,12 +13,13 @@ from invoke.exceptions import Exit
 from invoke.program import Program
 
 from fabfile.cli import deploy, hosts, secrets, service
-from fabfile.cli.base import command, complain, near
+from fabfile.cli.base import command, complain
 from fabfile.cli.namespace import namespace
 from fabfile.core.errors import ApplyError, HostError, InputError, Refused, Several
 from fabfile.core.facts import Facts, LockFact
 from fabfile.core.model import Host
 from fabfile.edge.fleet import Fleet
+from fabfile.edge.paths import near
 
 from .samples import bare_facts
 

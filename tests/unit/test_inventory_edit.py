@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fabfile.core.errors import InputError, NexusError
 from fabfile.edge import inventory
 from fabfile.edge.inventory import add_host, load, restore
+from fabfile.edge.paths import why_unread
 
 MINIMAL = "cluster: c\nhosts: {m1: {ssh: 192.0.2.1, roles: [manager]}}\n"
 FIELDS = {"ssh": "10.0.0.9", "roles": ("worker",), "port": None, "user": "op"}
@@ -182,8 +183,8 @@ def test_files_that_cannot_be_read_are_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "latin.yml").write_bytes("# Bär".encode("latin-1"))
     (tmp_path / "large.yml").write_bytes(b"#" * (1 << 20) + b"#")
     for name, fault in [
-        ("none.yml", "cannot be read: no such file"),
-        (".", "cannot be read: is a directory"),
+        ("none.yml", "none.yml: is not there"),
+        (".", "is a folder; a file is due"),
         ("latin.yml", "latin.yml:1: byte 0xe4 is not UTF-8"),
         ("large.yml", "large.yml: is larger than 1 MiB"),
         ("a\0b", "cannot be read"),
@@ -198,12 +199,31 @@ def test_files_that_cannot_be_read_are_one_clear_error(tmp_path: Path) -> None:
             load(None, {}, empty)
 
 
+def test_a_link_to_nowhere_is_told_and_not_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hosts.yml whose target is gone is this folder's inventory still; that of a folder above must not take its place."""
+    (tmp_path / "hosts.yml").write_text(MINIMAL)
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "hosts.yml").symlink_to("../gone.yml")
+    monkeypatch.chdir(here)
+    with pytest.raises(InputError) as caught:
+        load(None, {}, here)
+    assert caught.value.faults == ("hosts.yml: is a link to ../gone.yml, which is not there",)
+    assert caught.value.hint == "bring its target back, or make the link anew"
+
+
+def test_a_file_of_somebody_else_is_told_with_a_way_to_look(tmp_path: Path) -> None:
+    """Whose it is, the operator can see."""
+    error = PermissionError(13, "Permission denied")
+    assert why_unread(tmp_path / "h", error) == ("is not yours to read", f"ls -lL {tmp_path / 'h'} shows whose it is")
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_without_read_permission_is_one_clear_error(tmp_path: Path) -> None:
     """A file that may not be read is an InputError that says so."""
     (tmp_path / "hosts.yml").write_text(MINIMAL)
     (tmp_path / "hosts.yml").chmod(0)
-    with pytest.raises(InputError, match="permission denied"):
+    with pytest.raises(InputError, match="is not yours to read"):
         load(None, {}, tmp_path)
 
 

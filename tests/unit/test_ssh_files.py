@@ -43,7 +43,7 @@ def test_the_users_own_ssh_config_is_named_too(tmp_path: Path, monkeypatch: pyte
 
 def test_an_absent_ssh_config_is_named(tmp_path: Path) -> None:
     """A file that hosts.yml names must be there."""
-    with pytest.raises(InputError, match="none: cannot be read: no such file or directory"):
+    with pytest.raises(InputError, match="none: is not there"):
         ssh_config(SshDefaults(config=tmp_path / "none"))
 
 
