@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InputError, Refused
 from ..core.model import Cluster
+from ..edge.paths import writable
 from .base import print_json, say
 
 if TYPE_CHECKING:
@@ -143,8 +144,8 @@ def write_junit(path: str, records: Sequence[Record]) -> None:
 
 def check_writable(path: str) -> None:
     """Before anything happens: a drill whose result cannot be written would be for nothing."""
-    if path and not Path(path).absolute().parent.is_dir():
-        raise InputError([f"--junit {path}: there is no folder {Path(path).absolute().parent}"], "make it first")
+    if path:
+        writable("--junit", path)
 
 
 def exit_code(records: Sequence[Record]) -> int:

@@ -9,6 +9,8 @@ from pathlib import Path
 from invoke.context import Context
 
 from ..core.errors import InputError, Refused
+from ..core.yamltree import shown
+from ..edge.paths import why_unread, writable
 from .base import command, confirm, inventory, say, with_services
 
 KINDS = ("gossip", "tokens", "certs")
@@ -41,10 +43,11 @@ def export(c: Context, file: str, inventory_: str = "", passphrase_file: str = "
     from ..edge.state import write_atomically
 
     cluster = inventory(inventory_)
-    if Path(file).exists():
+    path = writable("FILE", file)
+    if path.exists():
         raise Refused(f"{file} exists already", "name another file")
     passphrase = _passphrase(passphrase_file, twice=True)
-    write_atomically(Path(file).absolute(), pack(cluster.state, passphrase))
+    write_atomically(path, pack(cluster.state, passphrase))
     say(f"{file}: the secrets of {cluster.name}, encrypted. Send file and passphrase on different ways.")
 
 
@@ -66,9 +69,12 @@ def import_(
 def _passphrase(file: str, twice: bool = False) -> str:
     if file:
         try:
-            found = Path(file).read_text().splitlines()
+            found = Path(file).read_text(encoding="utf-8").splitlines()
+        except UnicodeError:
+            raise InputError([f"--passphrase-file {shown(file)}: is not UTF-8 text"], _PASSPHRASE) from None
         except OSError as error:
-            raise InputError([f"--passphrase-file: {file}: {error.strerror}"]) from None
+            why, remedy = why_unread(Path(file), error)
+            raise InputError([f"--passphrase-file {shown(file)}: {why}"], remedy or _PASSPHRASE) from None
         first = found[0] if found else ""
     elif sys.stdin.isatty():
         first = getpass.getpass("Passphrase: ")

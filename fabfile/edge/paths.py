@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from ..core.errors import InputError
 from ..core.yamltree import shown
 
 
@@ -27,3 +28,18 @@ def why_unread(path: Path, error: OSError | ValueError) -> tuple[str, str]:
     if isinstance(error, FileNotFoundError):
         return "is not there", ""
     return f"cannot be read: {(getattr(error, 'strerror', None) or str(error)).lower()}", ""
+
+
+def writable(flag: str, text: str) -> Path:
+    """The file that an option names for output. InputError where it cannot be written, before anything is done for it."""
+    path = Path(text).absolute()
+    folder = path.parent
+    if path.is_dir():
+        fault, hint = "is a folder; a file is due", f"name a file in it: {near(path / 'FILE')}"
+    elif not folder.is_dir():
+        fault, hint = f"there is no folder {near(folder)}", "make it first"
+    elif not os.access(path if path.exists() else folder, os.W_OK):
+        fault, hint = "is not yours to write", f"name another file, or: ls -ld {near(path if path.exists() else folder)}"
+    else:
+        return path
+    raise InputError([f"{flag} {shown(text)}: {fault}"], hint)
