@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -151,8 +152,27 @@ def _syntax_fault(text: str, error: yaml.YAMLError) -> Fault:
         return Fault((), "holds a control character, which YAML does not allow", _first(text, _CONTROL))
     if tabs := _first(text, _TAB):
         return Fault((), "a tab indents this line; YAML wants spaces there", tabs)
-    problem = " ".join(p for p in (getattr(error, "context", None), getattr(error, "problem", None)) if p)
-    return Fault((), f"is not YAML: {problem or error}", line)
+    context, problem = getattr(error, "context", None) or "", getattr(error, "problem", None) or str(error)
+    begins = getattr(error, "context_mark", None)
+    if "quoted scalar" in context and begins and "end of stream" in problem:
+        return Fault((), "the quote that opens in this line is never closed", begins.line + 1)
+    told = f"is not YAML: {context} {problem}".replace("  ", " ")
+    if line and begins and re.search("flow (mapping|sequence)", context) and begins.line + 1 < line:
+        told += f"; what is not closed opens in line {begins.line + 1}"
+    is_syntax = isinstance(error, yaml.parser.ParserError | yaml.scanner.ScannerError)  # else the text may be hostile
+    return Fault((), told + (_odd_quote(text, line) if is_syntax else ""), line)
+
+
+def _odd_quote(text: str, line: int | None) -> str:
+    """Of a quote that opened in a line before and closes in the faulty one: one of the two is hardly meant."""
+    found = ""
+    with suppress(yaml.YAMLError, UnicodeError):
+        for event in yaml.parse(text, Loader=_LOADER):
+            mark: Any = event  # its marks are there wherever it comes from a text
+            start, end = mark.start_mark.line + 1, mark.end_mark.line + 1
+            if isinstance(event, yaml.ScalarEvent) and event.style in ("'", '"') and start < end == line:
+                found = f"; the quote that opens in line {start} closes only here"
+    return found
 
 
 def _first(text: str, pattern: re.Pattern[str]) -> int | None:

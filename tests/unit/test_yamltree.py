@@ -113,6 +113,22 @@ def test_lines_of_paths_fall_back_to_the_nearest_ancestor() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("a: b\nc: 'd\ne: f\n", "f.yml:2: the quote that opens in this line is never closed"),
+        ("a: 'b\nc: {d: 'e'}\n", "f.yml:2: is not YAML: while parsing a block mapping did not find expected key;"
+                                  " the quote that opens in line 1 closes only here"),
+        ("a: {b: c\nd: e\n", "; what is not closed opens in line 1"),
+        ("a: 'b\n  c'\nd: e: f\n", "mapping values are not allowed in this context"),
+    ],
+)  # fmt: skip
+def test_what_is_not_closed_is_told_where_it_opens(text: str, fault: str) -> None:
+    """The end of the file is where it is noticed, not where it is mended; a quote over two lines may be meant."""
+    (found,) = faults(text)
+    assert found.endswith(fault)
+
+
 def test_files_that_are_not_text_are_refused_with_the_place() -> None:
     """Bytes that are not UTF-8 are an InputError with the line; so is a file beyond the limit."""
     with pytest.raises(InputError, match=r"f.yml:2: byte 0xe4 is not UTF-8 text"):
