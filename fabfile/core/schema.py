@@ -95,11 +95,25 @@ def _fault(error: Invalid, tree: Tree) -> Fault:
     return tree.fault(path, _message(error, value, tree.texts.get(path)))
 
 
+_KINDS: Mapping[type[Invalid], str] = {DictInvalid: "a mapping", WantsNumber: "a number", WantsText: "text"}
+
+
+def _empty(error: Invalid, text: str | None) -> str:
+    """Of a key without a value, or with null: what was due."""
+    if isinstance(error, WantsText):
+        return "is empty; text is due" + (f", in quotes where the word itself is meant: {json.dumps(text)}" if text else "")
+    if isinstance(error, DictInvalid):
+        return "is empty; a mapping is due"
+    due = error.msg.removeprefix("is not ")
+    plain = due != error.msg and not {";", ":"} & set(due)
+    return f"is empty; {due} is due" if plain else f"is empty, and {error.msg}"
+
+
 def _message(error: Invalid, value: object, text: str | None) -> str:
-    if value is None and not text:
-        return "is empty; give it a value or leave the key out"
+    if value is None:
+        return _empty(error, text)
     if isinstance(value, (dict, list)) or isinstance(error, DictInvalid):
-        due = {DictInvalid: "a mapping", WantsNumber: "a number", WantsText: "text"}.get(type(error))
+        due = _KINDS.get(type(error))
         return f"{kind(value)} where {due} is due" if due else f"{kind(value)} {error.msg}"
     if text is not None and isinstance(error, WantsText):
         return f"YAML reads {_cut(text)} as {_said(value)}; write it in quotes: {json.dumps(_cut(text))}"

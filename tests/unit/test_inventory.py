@@ -148,7 +148,8 @@ hosts:
         ("a: [", "hosts.yml:1: is not YAML: "),
         ("{}", "hosts.yml:1: cluster: is missing: the cluster's name, such as prod"),
         ("cluster: c\nhosts: []", "hosts.yml:2: hosts: a list where a mapping is due"),
-        ("cluster: c\nhosts:", "hosts.yml:2: hosts: is empty; give it a value or leave the key out"),
+        ("cluster: c\nhosts:", "hosts.yml:2: hosts: is empty; a mapping is due"),
+        ("cluster: c\nhosts: null", "hosts.yml:2: hosts: is empty; a mapping is due"),
         ("cluster: c\nhosts: {}", "hosts.yml:2: hosts: no host has the role manager; "),
     ],
 )
@@ -180,7 +181,10 @@ def test_each_broken_shape_has_its_message(text: str, fault: str) -> None:
         ({"ssh": " host"}, 'ssh: " host" is not an address, DNS name or ssh_config alias alone: take away the space'),
         ({"ssh": "ssh://host"}, "ssh: ssh://host is not an address, DNS name or ssh_config alias alone: write the host"),
         ({"ssh": "[host]"}, 'ssh: "[host]" is not an IPv6 address, which alone stands in brackets'),
-        ({"ssh": None}, 'ssh: YAML reads null as nothing; write it in quotes: "null"'),
+        ({"ssh": None}, 'ssh: is empty; text is due, in quotes where the word itself is meant: "null"'),
+        ({"roles": None}, "roles: is empty; a list of one or more roles (manager, worker, loadbalancer) is due"),
+        ({"labels": None}, "labels: is empty; a mapping is due"),
+        ({"port": None}, "port: is empty; a port (1-65535) is due"),
         (
             {"address": "127.0.0.1"},
             "address: 127.0.0.1 is of the loopback kind; give the address that the other",
