@@ -12,6 +12,7 @@ from invoke.tasks import Task
 
 from ..core.errors import InputError, Several
 from ..core.yamltree import shown
+from .slips import option_near
 
 MOST = 999_999_999
 
@@ -51,6 +52,9 @@ def read(given: Mapping[str, Any], parameters: Mapping[str, Parameter], helps: M
         is_number = isinstance(default, int) and not isinstance(default, bool)
         if not isinstance(value, Typed):
             made[name] = value
+        elif default is Parameter.empty and value.startswith("-") and len(value) > 1:
+            near = option_near(value, [f"--{word.strip('_').replace('_', '-')}" for word in parameters])
+            errors.append(InputError([f"{shown(value)}: there is no such option" + (f"; {near}" if near else "")]))
         elif problem := _problem(value, is_number):
             flag = name.upper() if default is Parameter.empty else f"--{name.strip('_').replace('_', '-')}"
             told = f"{flag} {shown(value)}: {problem}" if value else f"{flag}: {problem}"

@@ -139,6 +139,36 @@ def test_a_list_of_nothing_is_not_all(typed: Callable[..., tuple[int, list[str]]
         assert typed("chaos.gameday", "--skip", given)[1][0].endswith(": an item is empty")
 
 
+@pytest.mark.parametrize(
+    ("words", "told", "hint"),
+    [
+        ("depoly", "depoly: there is no such command; did you mean deploy?", "inv --list"),
+        ("service.log web", "service.log: there is no such command; did you mean service.logs?", "inv --list"),
+        ("zzz", "zzz: there is no such command", "inv --list"),
+        ("deploy --host all", "deploy --host: there is no such option; did you mean --hosts?", "inv --help deploy"),
+        ("deploy --host=all", "deploy --host: there is no such option; did you mean --hosts?", "inv --help deploy"),
+        ("--lst", "inv --lst: there is no such option; did you mean --list?", "inv --list"),
+        ("deploy w1", "w1: is no command, and no value that deploy takes", "inv --help deploy"),
+        ("events --lines", "events --lines: wants a value", "inv --help events"),
+        ("add-worker --nmae w9 10.0.0.2", "add-worker --nmae: there is no such option; did you mean --name?",
+         "inv --help add-worker"),
+        ("promote", "promote: HOST is missing", "inv --help promote"),
+        ("service.scale web", "service.scale: COUNT is missing", "inv --help service.scale"),
+    ],
+)  # fmt: skip
+def test_a_slip_is_told_with_what_comes_near(
+    typed: Callable[..., tuple[int, list[str]]], words: str, told: str, hint: str
+) -> None:
+    """Of commands and options alike, in one line and a hint, with exit code 1."""
+    assert typed(*words.split()) == (1, [f"error: {told}", f"hint: {hint}"])
+
+
+def test_an_option_is_no_name(typed: Callable[..., tuple[int, list[str]]]) -> None:
+    """A slip before the name that a command wants is not taken for the name."""
+    said = typed("service.stop", "--yse")
+    assert said == (1, ["error: --yse: there is no such option; did you mean --yes?"])
+
+
 def test_what_was_typed_arrives_as_what_it_is() -> None:
     """Numbers, texts and defaults reach the command in their own types, whoever calls it."""
     seen: list[tuple[object, ...]] = []
