@@ -10,6 +10,7 @@ from invoke.exceptions import Exit
 
 from ..core.errors import HostError, InputError, Refused
 from ..core.model import Cluster, Host
+from ..core.yamltree import dotted, shown
 from .base import chosen, command, complain, confirm, inventory, say, with_services
 
 if TYPE_CHECKING:
@@ -91,7 +92,10 @@ def add_worker(
         raise InputError([f"{address} is in {cluster.source.name} already"], "inv deploy brings it up to date")
     name = name or next_name(cluster)
     fields = {"ssh": address, "roles": ["worker"], "user": user or None, "port": port or None, "gateway": gateway or None}
-    old = add_host(cluster.source, name, fields)
+    try:
+        old = add_host(cluster.source, name, fields)
+    except InputError as error:
+        raise in_options(error, cluster.source.name, name) from None
     joined = False
     try:
         joined = _join(*with_services(inventory_), name, fingerprint=fingerprint, yes=yes)
@@ -110,6 +114,14 @@ def _join(cluster: Cluster, offered: Services, name: str, *, fingerprint: str, y
     # all hosts: the others' firewalls let the new one in
     run_deploy(cluster, offered, cluster.hosts, yes=yes, what=f"add-worker {host.ssh}", needed=(host,))
     return True
+
+
+def in_options(error: InputError, file: str, name: str) -> InputError:
+    """Faults of a line that stands in no file yet, told of the options that it was made of."""
+    start = re.compile(rf"{re.escape(file)}:(?:\d+:)? hosts\.{re.escape(dotted((name,)))}(?:\.(\w+))?: ")
+    flags = {None: f"--name {shown(name)}: ", "ssh": "ADDRESS: "}
+    faults = [start.sub(lambda m: flags.get(m[1], f"--{m[1]}: "), fault) for fault in error.faults]
+    return InputError(faults, "inv --help add-worker" if faults != list(error.faults) else error.hint)
 
 
 def next_name(cluster: Cluster) -> str:

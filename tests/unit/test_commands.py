@@ -218,6 +218,27 @@ def test_unlock_says_for_whom_it_holds(
     assert told == [*closed, "the lock is gone on m1; what the others have is not known"]
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"address": "root@h:22"}, "ADDRESS: root@h:22 is not an address, DNS name or ssh_config alias alone: write `user"),
+        ({"name": "W_1"}, "--name W_1: W_1 is not a host name of lower-case letters"),
+        ({"name": "a b"}, '--name "a b": "a b" is not a host name of lower-case letters'),
+        ({"name": "m1"}, "--name m1: is there already"),
+        ({"port": 70000}, "--port: 70000 is not a port (1-65535)"),
+        ({"address": "192.0.2.1", "port": 22, "user": "9"}, "192.0.2.1 is in hosts.yml already"),
+        ({"gateway": "a,b"}, '--gateway: "a,b" names several jump hosts'),
+    ],
+)  # fmt: skip
+def test_add_worker_tells_faults_of_its_options(
+    folder: Path, capsys: pytest.CaptureFixture[str], given: dict[str, Any], told: str
+) -> None:
+    """Not of a line that is not in hosts.yml; and the file stays as it was."""
+    assert refused(hosts.add_worker, **{"address": "192.0.2.9", **given}) == 1
+    assert capsys.readouterr().err.splitlines()[0].startswith(f"error: {told}")
+    assert (folder / "hosts.yml").read_text() == HOSTS
+
+
 def test_trust_goes_on_where_one_host_fails(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
