@@ -41,6 +41,18 @@ def port(value: object) -> int:
     return found
 
 
+_USER = s.matching(
+    r"([a-z_][a-z0-9_-]*|[0-9]{1,10})(:([a-z_][a-z0-9_-]*|[0-9]{1,10}))?",
+    "a user name (a-z, 0-9, - and _, not beginning with a digit or -); an image also takes a number, and a group behind it",
+    65,
+)
+
+
+def user(value: object) -> str:
+    """A user's name; of an image also `1000`, `1000:1000`, `app:app` (`core.services` refuses these for a command)."""
+    return str(_USER(str(value) if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else value))
+
+
 def duration(low: float, high: float) -> s.Check:
     """Seconds, as a number or as text with a unit (`500ms`, `10s`, `1m`, `1h`), to the millisecond."""
     due = f"a duration from {_spoken(low)} to {_spoken(high)}: seconds, or text such as 500ms, 10s, 1m"

@@ -7,6 +7,7 @@ image, one port each, one address at the balancer each); `_build` fills in the d
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ SERVICE = {
     Optional("check"): v.check,
     Optional("replicas"): v.replicas,
     Optional("env"): {s.key(t.variable): t.env_value},
-    Optional("user"): s.user,
+    Optional("user"): v.user,
     Optional("memory"): v.memory,
     Optional("cpu"): v.number(0.01, 1024, "a number of cores (0.01-1024)", whole=False),
     Optional("stop_timeout"): v.duration(1, 3600),  # to systemd, 0 is for ever
@@ -126,6 +127,9 @@ def _within(own: Mapping[str, Any], at: Place, tree: Tree) -> Iterator[Fault]:
     for key, (needed, message) in needs.items():
         if key in own and needed not in own:
             yield tree.fault((*at, key), message)
+    user = str(own.get("user", ""))
+    if "image" not in own and re.match(r"[0-9]|[^:]+:", user):
+        yield tree.fault((*at, "user"), f"{shown(user)} is for an image; a command runs as a user of the host, by name")
     if "target_port" in own and "image" in own and "port" not in own:
         yield tree.fault((*at, "target_port"), "needs a port: the one on the host")
     headers = own.get("headers")

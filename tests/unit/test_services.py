@@ -193,6 +193,15 @@ def test_images_of_every_form_pass(image: str) -> None:
     assert (made.image, made.target_port, made.command) == (image, 8080, None)
 
 
+@pytest.mark.parametrize(
+    ("written", "user"),
+    [("1000", "1000"), ("1000:1000", "1000:1000"), ('"0"', "0"), ("app:app", "app:app"), ("app", "app"), ("app:7", "app:7")],
+)
+def test_an_image_takes_numbers_and_groups(written: str, user: str) -> None:
+    """As Docker does; the text is passed on as it stands."""
+    assert parse(f"services: {{a: {{image: x, user: {written}}}}}").service("a").user == user
+
+
 def test_all_faults_are_told_at_once_in_the_order_of_the_file() -> None:
     """Faults of every kind come together, each with line, path, value and what was due."""
     text = """\
@@ -330,7 +339,11 @@ def test_no_services_is_a_valid_file() -> None:
         (RUN | {"env": {"A": []}}, "env.A: a list where text is due"),
         (RUN | {"env": {"1A": "x"}}, "env.1A: the name is not a variable's name"),
         (RUN | {"env": {"A": "x" * 9000}}, "env.A: "),
-        (RUN | {"user": "9a"}, "user: 9a is not a user name"),
+        ({"image": "x", "user": "9a"}, "user: 9a is not a user name"),
+        ({"image": "x", "user": "a:b:c"}, "user: a:b:c is not a user name"),
+        ({"image": "x", "user": -1}, 'user: YAML reads -1 as the number -1; write it in quotes: "-1"'),
+        (RUN | {"user": 1000}, "user: 1000 is for an image; a command runs as a user of the host, by name"),
+        (RUN | {"user": "app:app"}, "user: app:app is for an image"),
         (RUN | {"memory": "5M"}, "memory: 5M is not an amount of memory from 6M on"),
         (RUN | {"memory": True}, "memory: true is not an amount of memory"),
         (RUN | {"cpu": 0}, "cpu: 0 is not a number of cores (0.01-1024)"),
