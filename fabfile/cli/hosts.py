@@ -11,6 +11,7 @@ from invoke.exceptions import Exit
 from ..core.errors import HostError, InputError, Refused
 from ..core.model import Cluster, Host
 from ..core.yamltree import dotted, shown
+from ..edge.paths import near
 from .base import chosen, command, complain, confirm, inventory, say, with_services
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _pin_hop(cluster: Cluster, host: Host, hop: int, *, fingerprint: str, yes: b
         raise Refused("--yes cannot vouch for a host key", f"give the one you expect: --fingerprint {offered}")
     confirm(f"Is this the fingerprint that the console of {host.name} shows?", yes)
     keys.pin_key(file, name, key, replace)
-    say(f"{host.name}: pinned in {file}")
+    say(f"{host.name}: pinned in {near(file)}")
 
 
 @command(

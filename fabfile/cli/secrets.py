@@ -10,7 +10,7 @@ from invoke.context import Context
 
 from ..core.errors import InputError, Refused
 from ..core.yamltree import shown
-from ..edge.paths import why_unread, writable
+from ..edge.paths import near, why_unread, writable
 from .base import command, confirm, inventory, say, with_services
 
 KINDS = ("gossip", "tokens", "certs")
@@ -63,7 +63,7 @@ def import_(
 
     cluster = inventory(inventory_)
     unpack(Path(file), cluster.state, _passphrase(passphrase_file), replace)
-    say(f"the secrets of {cluster.name} are in {cluster.state}; inv plan shows that nothing differs")
+    say(f"the secrets of {cluster.name} are in {near(cluster.state)}; inv plan shows that nothing differs")
 
 
 def _passphrase(file: str, twice: bool = False) -> str:

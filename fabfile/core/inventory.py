@@ -23,7 +23,8 @@ from fabfile.core.yamltree import parse as parse_yaml
 RESERVED = ("all", *ROLES, *(f"{role}s" for role in ROLES))  # words of `--hosts`
 OLDEST_CONSUL = (1, 8, 7)
 OLDEST_CADDY = (2, 6, 2)
-HINT = "docs/examples/reference.yml names every key; the least is `name: {ssh: ADDRESS, roles: [worker]}`"
+HINT = "docs/examples/reference.yml names every key"
+LEAST = "write at least: cluster: NAME, and under hosts: NAME: {ssh: ADDRESS, roles: [manager, worker]}"
 SSH_PORT = 22
 
 
@@ -113,7 +114,7 @@ def parse(text: str, source: Path, *, state_root: Path, home: Path) -> tuple[Clu
     if not tree.faults and not isinstance(tree.value, dict):
         what = f"{s.kind(tree.value)} where a mapping (cluster: …, hosts: …) is due"
         fault = tree.fault((), "is empty" if tree.value is None else what)
-        raise InputError([fault.render(source.name)], HINT)
+        raise InputError([fault.render(source.name)], LEAST)
     value, found = s.check(HOSTS_YML, tree) if isinstance(tree.value, dict) else ({}, tree.faults)
     s.refuse([*found, *_across(tree)], source.name, HINT)
     cluster = _build(value, source, state_root, home)

@@ -24,7 +24,8 @@ from fabfile.core.yamltree import Path as Place
 from fabfile.core.yamltree import parse as parse_yaml
 
 RESERVED = ("consul", "nexus-orchestrator")
-HINT = "docs/examples/services.yml names every key; the least is `name: [PROGRAM, ARGUMENT]`"
+HINT = "docs/examples/services.yml names every key"
+LEAST = "write at least, under services: NAME: [PROGRAM, ARGUMENT]"
 MAX_WANTED = 256 << 10  # bytes of JSON; Consul's transactions take 512 KiB, in which this stands as base64
 
 SERVICE = {
@@ -76,7 +77,7 @@ def parse(text: str, source: Path) -> Services:
     if not tree.faults and not isinstance(tree.value, dict):
         what = f"{s.kind(tree.value)} where a mapping (services: …) is due"
         fault = tree.fault((), "is empty; write `services: {}` for none" if tree.value is None else what)
-        raise InputError([fault.render(source.name)], HINT)
+        raise InputError([fault.render(source.name)], LEAST)
     value, found = s.check(SERVICES_YML, tree) if isinstance(tree.value, dict) else ({}, tree.faults)
     s.refuse([*found, *_across(tree)], source.name, HINT)
     made = Services(tuple(_build(name, own, tree) for name, own in value["services"].items()), source)

@@ -180,7 +180,7 @@ def _write(path: Path, text: str) -> None:
         finally:
             os.close(folder)
     except OSError as e:
-        raise NexusError(f"{path}: cannot be written: {(e.strerror or str(e)).lower()}") from e
+        raise NexusError(f"{near(path)}: cannot be written: {(e.strerror or str(e)).lower()}") from e
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temp)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,10 +13,11 @@ from ..core.yamltree import shown
 
 
 def near(path: str | Path) -> str:
-    """A path for a message: relative where it lies below the working directory."""
+    """A path for a message, whole: relative where it lies below the working directory, quoted where it is odd."""
+    text = str(path)
     with suppress(ValueError, OSError):  # OSError: the working directory is gone
-        return shown(str(Path(path).relative_to(Path.cwd())))
-    return shown(str(path))
+        text = str(Path(path).relative_to(Path.cwd()))
+    return text if re.fullmatch(r"[\w./:@~+-]+", text) else json.dumps(text, ensure_ascii=not text.isprintable())
 
 
 def why_unread(path: Path, error: OSError | ValueError) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 from ..core.errors import InputError, NexusError, Refused
+from .paths import near, why_unread
 from .state import State, write_atomically
 from .vault import FILE
 
@@ -21,7 +22,7 @@ def pack(folder: Path, passphrase: str) -> bytes:
 
     found = {name: (folder / name).read_text() for name in _FILES if (folder / name).is_file()}
     if FILE not in found:
-        raise Refused(f"{folder} has no secrets to share", "inv deploy makes them")
+        raise Refused(f"{near(folder)} has no secrets to share", "inv deploy makes them")
     packed: bytes = age.encrypt(json.dumps({"cluster": folder.name, "files": found}).encode(), passphrase)
     return packed
 
@@ -35,15 +36,15 @@ def unpack(file: Path, folder: Path, passphrase: str, replace: bool) -> None:
         files = {name: str.encode(content["files"][name]) for name in _FILES if name in content["files"]}
         cluster, secrets = content["cluster"], files[FILE]
     except OSError as error:
-        raise InputError([f"{file}: {error.strerror}"]) from None
+        raise InputError([f"{near(file)}: {why_unread(file, error)[0]}"]) from None
     except Exception as error:  # pyrage has errors of its own, all of them mean this
-        raise NexusError(f"{file} cannot be opened", "is it the file, and is this its passphrase?") from error
+        raise NexusError(f"{near(file)} cannot be opened", "is it the file, and is this its passphrase?") from error
     if cluster != folder.name:
         raise Refused(f"{file} is of the cluster {cluster}, not of {folder.name}")
     here = folder / FILE
     other = here.is_file() and here.read_bytes() != secrets
     if other and not replace:
-        raise Refused(f"{here} has other secrets already", "if they are the outdated ones: --replace (a copy is kept)")
+        raise Refused(f"{near(here)} has other secrets already", "if they are the outdated ones: --replace (a copy is kept)")
     State(folder).ensure()
     if other:
         write_atomically(here.with_suffix(".before-import.json"), here.read_bytes())

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..core.errors import NexusError
 from ..core.topology import Address
+from .paths import near
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
@@ -72,7 +73,7 @@ class State:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            raise NexusError(f"{path} cannot be read: {error}", "put it back from a backup") from error
+            raise NexusError(f"{near(path)} cannot be read: {error}", "put it back from a backup") from error
         return found if isinstance(found, dict) else {}
 
     def _write(self, name: str, value: Mapping[str, Any]) -> None:

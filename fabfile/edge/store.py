@@ -24,6 +24,7 @@ from fabfile.core.artifacts import Artifact, File, Program, Source, elf_fault, r
 from fabfile.core.errors import ArtifactError
 from fabfile.core.model import Arch
 from fabfile.edge.obtain import Say, megabytes, obtain, version_of
+from fabfile.edge.paths import near
 from fabfile.edge.state import digest
 
 _CHUNK = 1 << 20
@@ -58,9 +59,9 @@ class Job:
         try:
             stat = path.stat()
         except OSError as fault:
-            raise ArtifactError(f"{path}: {fault.strerror}", hint) from fault
+            raise ArtifactError(f"{near(path)}: {fault.strerror}", hint) from fault
         if not path.is_file():
-            raise ArtifactError(f"{path} is not a regular file", hint)
+            raise ArtifactError(f"{near(path)} is not a regular file", hint)
         return f"{path} {stat.st_size} {stat.st_mtime_ns} {self.source.version}"
 
 

@@ -19,6 +19,7 @@ from ..core.acl import token_names
 from ..core.errors import NexusError
 from ..core.model import Cluster
 from ..core.secrets import KeyPair, Secrets, Token, host_names
+from .paths import near
 from .state import State, write_atomically
 
 FILE = "secrets.json"
@@ -39,7 +40,7 @@ class Vault:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise NexusError(
-                f"{self.path} cannot be read ({type(error).__name__})",
+                f"{near(self.path)} cannot be read ({type(error).__name__})",
                 "put it back from a backup, or: inv secrets.import",
             ) from error
 

@@ -303,3 +303,5 @@ def test_a_path_below_the_working_directory_is_shown_short(tmp_path: Path, monke
     """What the operator sees is what he would type."""
     monkeypatch.chdir(tmp_path)
     assert (near(tmp_path / "a" / "b.yml"), near("c"), near("/etc/d")) == ("a/b.yml", "c", "/etc/d")
+    assert near("/" + "x" * 300) == "/" + "x" * 300
+    assert (near("a b"), near("a\x1b")) == ('"a b"', r'"a\u001b"')

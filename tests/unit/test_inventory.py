@@ -137,6 +137,14 @@ hosts:
     ]
 
 
+def test_the_hint_is_what_the_fault_wants() -> None:
+    """Where nothing is there, the least that must be; else where the keys are explained."""
+    for text, hint in (("", inventory.LEAST), ("- m1", inventory.LEAST), ("{}", inventory.HINT), ("a: [", inventory.HINT)):
+        with pytest.raises(InputError) as refused:
+            inventory.parse(text, SOURCE, state_root=SOURCE, home=SOURCE)
+        assert refused.value.hint == hint
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [

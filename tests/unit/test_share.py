@@ -143,8 +143,19 @@ def test_a_damaged_file_opens_nothing(tmp_path: Path, harm: str) -> None:
 def test_an_absent_file_is_bad_input(tmp_path: Path) -> None:
     """A file that is not there, or is a folder, is told as such and not as a wrong passphrase."""
     for path in (tmp_path / "none", tmp_path):
-        with pytest.raises(InputError, match=r"No such file|directory"):
+        with pytest.raises(InputError, match=r"is not there|is a folder"):
             unpack(path, tmp_path / "prod", PASSPHRASE, replace=False)
+
+
+def test_paths_are_told_as_they_would_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies below the working directory is named from there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "prod").mkdir()
+    (tmp_path / "prod" / FILE).write_text("{")
+    with pytest.raises(NexusError, match=rf"^prod/{FILE} cannot be read"):
+        Vault(tmp_path / "prod").load()
+    with pytest.raises(InputError, match=r"^copy\.age: is not there$"):
+        unpack(tmp_path / "copy.age", tmp_path / "prod", PASSPHRASE, replace=False)
 
 
 def test_another_clusters_secrets_are_refused(tmp_path: Path) -> None:
