@@ -19,7 +19,7 @@ from typing import Any
 from voluptuous import DictInvalid, Invalid, MultipleInvalid, RequiredFieldInvalid, Schema
 
 from fabfile.core.errors import InputError
-from fabfile.core.yamltree import Fault, Misread, Path, Tree, reading, shown
+from fabfile.core.yamltree import Fault, Misread, Path, Tree, parse, reading, shown
 
 Check = Callable[[object], Any]
 
@@ -121,8 +121,15 @@ def _message(error: Invalid, value: object, text: str | None) -> str:
         plain = "; write it in plain digits" if isinstance(error, WantsNumber) else f", which {error.msg}"
         return f"YAML reads {_cut(text or '')} as {value.reading}{plain}"
     digits = isinstance(value, str) and value.isdecimal() and isinstance(error, WantsNumber)
-    said = json.dumps(value) if digits else shown(value if text is None else text)
+    said = (
+        json.dumps(_cut(value)) if isinstance(value, str) and _was_quoted(value) else shown(value if text is None else text)
+    )
     return f"{said} {error.msg}" + ("; leave out the quotes" if digits else "")
+
+
+def _was_quoted(value: str) -> bool:
+    """Whether this text can only have stood in quotes, since without them YAML reads something else."""
+    return value.isprintable() and not isinstance(parse(value).value, str)
 
 
 def _said(value: object) -> str:

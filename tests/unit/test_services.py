@@ -284,7 +284,7 @@ def test_no_services_is_a_valid_file() -> None:
         (["run", ["a"]], "[1]: a list where text is due"),
         (["run", 10**30], "[1]: YAML reads 1000000000000000000000000000000 as the number"),
         (["-x"], "[0]: -x begins with -, which systemd reads as an instruction; write the program's path"),
-        (["@run"], "[0]: @run begins with @, which systemd"),
+        (["@run"], '[0]: "@run" begins with @, which systemd'),
         (["./run"], "[0]: ./run is no program's path from / on (nor a name without slashes, found in PATH)"),
         (["~/run"], "[0]: ~/run is no program's path from / on"),
         (["/srv/"], "[0]: /srv/ is no program's path from / on"),
