@@ -62,15 +62,26 @@ def serving(servers: Iterable[Remote]) -> Serving:
 
 
 def first(servers: Iterable[Remote], question: Callable[[Consul], T | None]) -> T:
-    """The answer of the first server that has one; None is none. HostError with the last one's reason when none has."""
-    fault = HostError("cluster", "no manager answers", "inv status")
+    """The answer of the first server that has one; None is none. HostError with every server's reason when none has."""
+    faults: list[HostError] = []
     for remote in servers:
         try:
             found = question(Consul(remote))
             if found is not None:
                 return found
         except HostError as error:
-            fault = error
+            faults.append(error)
         except ConsulException as error:
-            fault = HostError(remote.host.name, str(error), "inv status")
-    raise fault
+            faults.append(HostError(remote.host.name, str(error), "inv status"))
+    raise _together(faults)
+
+
+def _together(faults: list[HostError]) -> HostError:
+    """One error, a line for each; with the way out that they share."""
+    if not faults:
+        return HostError("cluster", "no manager answers", "inv status")
+    lines = [faults[0].message.removeprefix(f"{faults[0].host}: "), *(fault.message for fault in faults[1:])]
+    hints = {fault.hint for fault in faults}
+    return HostError(
+        faults[0].host, "\n".join(lines), hints.pop() if len(hints) == 1 else "inv detect tells the way out of each"
+    )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fabfile.cli.base import complain
 from fabfile.core.errors import HostError, Several
+from fabfile.edge.ask import first
 from fabfile.edge.reach import manager
 from fabfile.edge.ssh import Remote
 
@@ -26,3 +29,25 @@ def test_where_no_manager_answers_each_is_told(tmp_path: Path, monkeypatch: pyte
         pass
     told = [(error.message, error.hint) for error in refused.value.errors]
     assert told == [("m1: closed", "is m1 up?"), ("m2: closed", "is m2 up?")]
+
+
+@pytest.mark.parametrize(
+    ("hints", "hint"),
+    [({"m1": "up?", "m2": "up?"}, "up?"), ({"m1": "up?", "m2": "key?"}, "inv detect tells the way out of each")],
+)
+def test_where_no_manager_can_be_asked_each_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], hints: dict[str, str], hint: str
+) -> None:
+    """A line for each, and the way out where they share it."""
+    cluster = cluster_of(m1="manager", m2="manager")
+
+    def question(consul: Any) -> None:
+        name = consul._remote.host.name
+        raise HostError(name, "closed", hints[name])
+
+    with pytest.raises(HostError) as failed:
+        first([Remote(cluster, host) for host in cluster.hosts], question)
+    complain(failed.value)
+    assert capsys.readouterr().err.splitlines() == ["error: m1: closed", "error: m2: closed", f"hint: {hint}"]
+    with pytest.raises(HostError, match="no manager answers"):
+        first([], question)
