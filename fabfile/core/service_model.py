@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fabfile.core.model import Cluster, Host
+from fabfile.core.service_texts import for_a_shell
 from fabfile.core.yamltree import Fault
 
 CheckKind = Literal["http", "tcp", "ttl"]
@@ -189,6 +190,8 @@ def _doubts(service: Service, cluster: Cluster) -> Iterator[tuple[tuple[str, ...
         there = f"{fit} {those} {reason}" if service.labels else f"there {'is' if fit == 1 else 'are'} {fit} {those}"
         limit = f"up to {count.max}" if count.cpu is not None else str(count.max)
         yield ("replicas",), f"{limit} wanted, but {there}, and a host runs one instance of a service: {fit} at most"
+    if service.image is None and service.command and (item := for_a_shell(service.command)):
+        yield ("command",), f"{item} reaches the program as it stands, for no shell runs it; for one: [sh, -c, '…']"
     if not count.all and count.max == 0:
         yield ("replicas",), "0, so it runs nowhere"
     if service.domain and not cluster.having("loadbalancer"):

@@ -22,6 +22,7 @@ _ACTS = {  # on what a shell acts, by the quotes around it
     '"': re.compile(_FILLED_IN),
     "'": re.compile(r"(?!)"),
 }
+_FOR_A_SHELL = re.compile(r"&&|\|\|?|>>?|2>&1|\$[A-Za-z_][A-Za-z0-9_]*|\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 _CONNECTION = ("connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
 
 variable = s.matching(r"[A-Za-z_][A-Za-z0-9_]*", "a variable's name (letters, digits and _, no digit first)", 128)
@@ -104,6 +105,13 @@ def shell_syntax(text: str) -> str | None:
             return found[0]
         n += 1
     return None
+
+
+def for_a_shell(argv: Sequence[str]) -> str | None:
+    """The first item of a list that only a shell would act on, and no program takes as it stands; none of a shell's."""
+    if argv[0].rpartition("/")[2] in ("sh", "bash", "dash", "ash", "ksh", "zsh"):
+        return None
+    return next((item for item in argv[1:] if _FOR_A_SHELL.fullmatch(item)), None)
 
 
 def _program(argv: Sequence[object]) -> str | None:

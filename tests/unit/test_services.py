@@ -549,6 +549,22 @@ def test_what_is_hardly_meant_is_a_warning(own: dict[str, Any], warning: str | N
     assert all(w.startswith(f"services.yml:1: services.web.{warning}") for w in found)
 
 
+@pytest.mark.parametrize(
+    ("argv", "item"),
+    [
+        (["run", "--port", "$PORT"], "$PORT"), (["a", "|", "b"], "|"), (["run", ">", "log"], ">"), (["run", "${X}"], "${X}"),
+        (["sh", "-c", "a | b", "$HOME"], None), (["/bin/bash", "-c", ">"], None), (["find", ".", ";"], None),
+        (["grep", "a|b", "$"], None),
+    ],
+)  # fmt: skip
+def test_a_list_that_wants_a_shell_is_a_warning(argv: list[str], item: str | None) -> None:
+    """It may be meant, and is hardly: an item that only a shell would act on. A shell's own arguments are its own."""
+    found = warnings(parse(json.dumps({"services": {"web": argv}})), cluster(w1={}))
+    told = (f"services.yml:1: services.web.command: {item} reaches the program as it stands, for no shell runs it;"
+            " for one: [sh, -c, '…']",)  # fmt: skip
+    assert found == (told if item else ())
+
+
 def test_a_cluster_without_workers_is_one_warning_a_service() -> None:
     """Where nothing can run, the number of replicas is not the point."""
     made = parse("services:\n  a: [run]\n  b: {command: run, replicas: 3}\n")
