@@ -25,7 +25,10 @@ def rotate(c: Context, kind: str, inventory_: str = "", yes: bool = False, debug
     from .deploy import run_deploy
 
     if kind not in KINDS:
-        raise InputError([f"{kind} is not one of {', '.join(KINDS)}"], "inv secrets.rotate gossip")
+        from ..core.schema import nearest
+
+        told = f"KIND {shown(kind)}: is not one of {', '.join(KINDS)}"
+        raise InputError(["; ".join(filter(None, (told, nearest(kind, KINDS))))], "inv --help secrets.rotate")
     cluster, offered = with_services(inventory_)
     confirm(f"Replace the {kind} of cluster {cluster.name} on all its hosts?", yes)
 

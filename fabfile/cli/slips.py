@@ -10,7 +10,6 @@ from invoke.exceptions import Exit, ParseError
 from invoke.program import Program
 
 from ..core.errors import InputError
-from ..core.schema import nearest
 from ..core.yamltree import shown
 
 
@@ -41,6 +40,8 @@ def teach() -> None:
 
 def told(message: str, command: str | None, commands: Iterable[str], options: Iterable[str]) -> InputError:
     """Invoke's message in our words. `command`: the one whose words were read; `options`: what it and invoke itself take."""
+    from ..core.schema import nearest
+
     hint = f"inv --help {command}" if command else "inv --list"
     if found := re.fullmatch(r"No idea what (.*) is!", message, re.DOTALL):
         word = found[1][1:-1]
@@ -58,6 +59,8 @@ def told(message: str, command: str | None, commands: Iterable[str], options: It
 
 def option_near(word: str, options: Iterable[str]) -> str:
     """`did you mean --hosts?`; the hyphens, which all have, make nothing alike."""
+    from ..core.schema import nearest
+
     near = nearest(word.lstrip("-"), [o[2:] for o in options if o.startswith("--")])
     return re.sub(r"(mean| or) (?=\w)", r"\1 --", near)
 

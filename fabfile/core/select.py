@@ -24,7 +24,7 @@ def select(cluster: Cluster, expression: str) -> tuple[Host, ...]:
     unwanted = [item[1:].strip() for item in items if item.startswith("!")]
     faults = [fault for item in wanted + unwanted if (fault := _fault(cluster, item))]
     if faults:
-        raise InputError(faults, f"this inventory has {', '.join(host.name for host in cluster.hosts)}")
+        raise InputError(list(dict.fromkeys(faults)), f"this inventory has {', '.join(host.name for host in cluster.hosts)}")
     chosen = tuple(
         host
         for host in cluster.hosts

@@ -163,6 +163,12 @@ def test_a_slip_is_told_with_what_comes_near(
     assert typed(*words.split()) == (1, [f"error: {told}", f"hint: {hint}"])
 
 
+def test_a_mistyped_kind_of_secret_is_told_with_what_comes_near(typed: Callable[..., tuple[int, list[str]]]) -> None:
+    """As commands and options are."""
+    told = "KIND gosip: is not one of gossip, tokens, certs; did you mean gossip?"
+    assert typed("secrets.rotate", "gosip") == (1, [f"error: {told}", "hint: inv --help secrets.rotate"])
+
+
 def test_an_option_is_no_name(typed: Callable[..., tuple[int, list[str]]]) -> None:
     """A slip before the name that a command wants is not taken for the name."""
     said = typed("service.stop", "--yse")

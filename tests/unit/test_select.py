@@ -71,6 +71,13 @@ def test_what_matches_nothing_is_an_error_that_names_it(expression: str, fault: 
     assert caught.value.message.startswith(fault)
 
 
+def test_one_fault_is_told_once() -> None:
+    """However often the same item stands there."""
+    with pytest.raises(InputError) as caught:
+        select(CLUSTER, ",")
+    assert len(caught.value.faults) == 1
+
+
 def test_a_role_that_nobody_has_says_so() -> None:
     """A role word is never taken for a misspelt name."""
     bare = Cluster("c", HOSTS[:2], CLUSTER.source, CLUSTER.state, "c")
