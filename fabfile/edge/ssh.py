@@ -22,6 +22,7 @@ from ..core.errors import HostError
 from ..core.model import Cluster, Host, SshDefaults
 from ..core.ssh_values import split_gateway
 from .channel import Http
+from .jumps import proxy_jump
 from .known import known_hosts, pin
 from .ssh_errors import explain
 from .ssh_files import ssh_config
@@ -177,9 +178,9 @@ def _config(ssh: SshDefaults) -> Any:
 
 
 def _gateway(cluster: Cluster, host: Host) -> Any:
-    """None leaves it to ssh_config's ProxyJump."""
+    """hosts.yml's own, else ssh_config's."""
     if host.gateway is None:
-        return None
+        return proxy_jump(_config(cluster.ssh), host.ssh)
     from fabric import Connection
 
     user, name, port = split_gateway(host.gateway)  # Fabric would take [fd00::1]:22 for a name

@@ -8,7 +8,7 @@ import pytest
 
 from fabfile.core.errors import HostError, InputError
 from fabfile.core.model import Cluster, Host, SshDefaults
-from fabfile.edge.ssh import connect
+from fabfile.edge.ssh import connect, hops
 from fabfile.edge.ssh_files import host_keys, ssh_config
 from fabfile.edge.trust import pinned
 
@@ -56,6 +56,21 @@ def test_a_value_that_is_none_is_told_of_its_host(tmp_path: Path, setting: str) 
     with pytest.raises(HostError, match="m1: what ssh_config says of far cannot be used: "):
         connect(cluster, Host("m1", "far", ("manager",)))
     connect(cluster, Host("m2", "near", ("manager",)))
+
+
+@pytest.mark.parametrize(
+    ("jump", "way"),
+    [
+        ("a,b", ["far", "b", "a"]), ("u@a:1, b ,c", ["far", "c", "b", "a"]), ("a", ["far", "a"]), ("none", ["far"]),
+        ("a,far", ["far"]),
+    ],
+)  # fmt: skip
+def test_jump_hosts_are_visited_in_the_order_of_ssh(tmp_path: Path, jump: str, way: list[str]) -> None:
+    """From the host back: the last that is written is next to it, and `none` is no host."""
+    file = tmp_path / "config"
+    file.write_text(f"Host far\n  ProxyJump {jump}\n")
+    cluster = Cluster("c", (), tmp_path / "hosts.yml", tmp_path, "c", ssh=SshDefaults(config=file))
+    assert [hop.host for hop in hops(connect(cluster, Host("m1", "far", ("manager",))))] == way
 
 
 @pytest.mark.parametrize(
