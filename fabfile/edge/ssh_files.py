@@ -32,7 +32,8 @@ def ssh_config(ssh: SshDefaults) -> Any:
         for file in [ssh.config] if ssh.config else [Path(name).expanduser() for name in _USUAL]:
             if ssh.config or file.exists():
                 _refuse(file, lambda lines: SSHConfig.from_text("\n".join(lines)), _MEND)
-        raise InputError([f"ssh_config: {error}"], _MEND) from error
+        what = f"the configuration of SSH or Fabric cannot be read: {error}"
+        raise InputError([what], "look into ~/.ssh/config and ~/.fabric.*") from error
 
 
 def host_keys(file: Path) -> HostKeys:

@@ -41,6 +41,14 @@ def test_the_users_own_ssh_config_is_named_too(tmp_path: Path, monkeypatch: pyte
         ssh_config(SshDefaults())
 
 
+def test_what_no_ssh_config_explains_is_not_blamed_on_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fabric reads files of its own, too; what is broken there is no line of ssh_config."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("fabric.Config", lambda: int("a broken ~/.fabric.yaml"))
+    with pytest.raises(InputError, match=r"of SSH or Fabric cannot be read: .*fabric\.yaml"):
+        ssh_config(SshDefaults())
+
+
 def test_an_absent_ssh_config_is_named(tmp_path: Path) -> None:
     """A file that hosts.yml names must be there."""
     with pytest.raises(InputError, match="none: is not there"):
