@@ -68,6 +68,7 @@ def test_help_and_list_work_and_the_launcher_is_silent(copy: Path, tmp_path: Pat
     listed = inv(copy, "--list", cwd=tmp_path)
     assert (listed.returncode, listed.stderr) == (0, "")
     assert " deploy " in listed.stdout
+    assert inv(copy, cwd=tmp_path).stdout == listed.stdout
     assert not (copy / ".venv.lock").exists()
 
 
