@@ -80,6 +80,6 @@ def _tell(name: str, parts: list[str], report: str) -> None:
     from bench import book
 
     path = Path(report) if report else book.BOOK
+    print("\n".join(parts))  # first: a document that cannot be written must not cost what an hour has measured
     book.write(name, parts, path)
-    print("\n".join(parts))
     say(f"written to {path}")

@@ -73,12 +73,12 @@ def _run_one(fault: Fault, values: dict[str, str], given: dict[str, Any]) -> Non
         drilling.show_plan(made.plan)
         confirm(f"Do this to {cluster.name}?", given["yes"])
         record, page = drilling.run(fleet, made)
-    drilling.write_junit(given["junit"], [record])
     if given["json"]:
         print_json(drilling.as_json(record, page))
     else:
         before = [r for _, r in store.runs(drilling.folder(cluster), record.drill, store.COMPARED + 1)]
         drilling.show(record, before, page)
+    drilling.write_junit(given["junit"], [record])
     if code := drilling.exit_code([record]):
         raise Exit(code=code)
 
@@ -188,8 +188,8 @@ def gameday(
             return
         confirm(f"Do {len(entries)} drills to {cluster.name}, one after the other?", yes)
         records, page = rounds.play(fleet, entries, not no_load)
-    drilling.write_junit(junit, records)
     rounds.show(records, page, json)
+    drilling.write_junit(junit, records)
     if code := drilling.exit_code(records):
         raise Exit(code=code)
 

@@ -8,8 +8,9 @@ import pytest
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from fabfile.cli import chaos, secrets
+from fabfile.cli import bench, chaos, rounds, secrets
 from fabfile.core.errors import InputError
+from fabfile.drills.record import Record
 from fabfile.edge import paths
 
 HOSTS = "cluster: c\nhosts: {m1: {ssh: 192.0.2.1, roles: [manager]}}\n"
@@ -67,3 +68,25 @@ def test_a_passphrase_file_that_is_none_is_told(
     error, hint = capsys.readouterr().err.splitlines()
     assert error.startswith(f"error: --passphrase-file p: {told}")
     assert hint == "hint: file with the passphrase in its first line (default: you are asked)"
+
+
+def test_a_result_is_shown_before_it_is_written(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that went away meanwhile, or a document that is not text, costs nobody what was measured."""
+    (folder / "out").mkdir()
+
+    def play(*_: object) -> tuple[list[Record], Path]:
+        (folder / "out").rmdir()
+        return [Record("kill-service", "PASS", 0.0)], folder / "page.html"
+
+    monkeypatch.setattr(rounds, "play", play)
+    with pytest.raises(Exit):
+        chaos.gameday(Context(), only="kill-service", yes=True, junit="out/x.xml")
+    said = capsys.readouterr()
+    assert "kill-service" in said.out
+    assert said.err.splitlines()[0] == "error: out/x.xml: no such file or directory"
+    (folder / "book.md").write_bytes(b"\xff")
+    with pytest.raises(UnicodeDecodeError):
+        bench._tell("bench.deploy", ["the table"], "book.md")
+    assert capsys.readouterr().out == "the table\n"
