@@ -23,6 +23,7 @@ from ..core.errors import ApplyError, NexusError, Refused, Several
 from ..core.model import Cluster, Host
 from ..edge.paths import near
 from .options import Command, read
+from .pipes import leave_if_unread
 
 if TYPE_CHECKING:  # a command that runs no service need not load what checks them
     from ..core.service_model import Services
@@ -51,8 +52,12 @@ def command(**words: Any) -> Callable[[Callable[..., Any]], Any]:
             gc.freeze()  # what was imported is no garbage: no collection needs to look through it
             try:
                 _refuse_host_flag(args)
-                return function(*args, **read(kwargs, names, help_))
+                made = function(*args, **read(kwargs, names, help_))
+                leave_if_unread()
+                return made
             except (NexusError, OSError, UnicodeError) as error:
+                if isinstance(error, BrokenPipeError):
+                    leave_if_unread()
                 complain(error if isinstance(error, NexusError) else _of_system(error))
                 if kwargs.get("debug"):
                     raise

@@ -7,11 +7,12 @@ from typing import Any
 from invoke.collection import Collection
 from invoke.tasks import Task
 
-from . import bench, chaos, deploy, health, hosts, lab, primary, quality, reach, secrets, service, slips
+from . import bench, chaos, deploy, health, hosts, lab, pipes, primary, quality, reach, secrets, service, slips
 
 
 def namespace() -> Collection:
     slips.teach()
+    pipes.teach()
     root = Collection()
     tasks: tuple[Task[Any], ...] = (
         deploy.detect, deploy.plan, deploy.deploy, deploy.rollback, deploy.unlock,
