@@ -8,15 +8,30 @@ LC_ALL=C
 export LC_ALL
 export DEBIAN_FRONTEND=noninteractive
 
+# Another apt may be at work: the host's own upgrades, or the one of a deploy that was killed. It is waited for, 5 minutes
+# at most; apt itself does that for dpkg's lock, and not for the lists'.
+update_lists() {
+  tries=60
+  while ! said=$(apt-get update -qq 2>&1); do
+    tries=$((tries - 1))
+    case $tries:$said in
+      0:*) break ;;
+      *"ould not get lock"* | *"nable to lock"*) sleep 5 ;;
+      *) break ;;
+    esac
+  done
+  [ -z "$said" ] || printf '%s\n' "$said" >&2 # a source that does not answer need not be docker.io's: go on
+}
+
 main() {
   if command -v dockerd >/dev/null 2>&1; then return 0; fi
   if ! command -v apt-get >/dev/null 2>&1; then
     printf 'this is no Debian or Ubuntu: install Docker here yourself, then deploy again\n' >&2
     exit 1
   fi
-  apt-get update -qq
+  update_lists
   # a unit that cannot start yet must not fail the installation: the first service starts it
-  apt-get install -y -qq --no-install-recommends docker.io >/dev/null
+  apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 docker.io >/dev/null
   printf 'installed %s\n' "$(docker --version)"
 }
 

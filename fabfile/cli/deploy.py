@@ -118,7 +118,7 @@ def run_deploy(
         made = draft(cluster, offered, selected, facts, faults, say, adopt, told=known)
         for fault in faults:
             say(f"warning: {fault.message} (left alone)")
-        changing = [n for n, p in made.plans.items() if not p.empty]
+        changing = made.changing
         if not made.changes:
             say(f"nothing changed: {len(selected)} hosts are as {cluster.source.name} says ({progress.seconds:.1f} s)")
             return

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def plan_lines(draft: Draft, diffs: bool) -> Iterator[str]:
     """The whole plan, host by host; hosts with nothing to do share the last line."""
-    same = [name for name, plan in draft.plans.items() if plan.empty]
+    same = [name for name in draft.plans if name not in draft.changing]
     for name, plan in draft.plans.items():
         if not plan.empty:
             yield f"{name}  [{', '.join(draft.cluster.host(name).roles)}]  {draft.where[name].advertise}"
@@ -58,7 +58,7 @@ def plan_json(draft: Draft, diffs: bool = True) -> dict[str, object]:
     """Machine-readable: what changes on each host, with the unified diffs where they are asked for."""
     return {
         "cluster": draft.cluster.name,
-        "changes": sum(not plan.empty for plan in draft.plans.values()),
+        "changes": len(draft.changing),
         "acl": draft.acl_stale,
         "services": list(draft.service_changes),
         "engines": list(draft.engines),

@@ -53,9 +53,13 @@ class Draft:
     engines: tuple[str, ...] = ()  # hosts that are to get a container engine first
 
     @property
+    def changing(self) -> list[str]:
+        """Hosts on which anything is to be done."""
+        return [name for name, plan in self.plans.items() if not plan.empty or name in self.engines]
+
+    @property
     def changes(self) -> bool:
-        others = self.acl_stale or self.service_changes or self.engines
-        return bool(others) or any(not plan.empty for plan in self.plans.values())
+        return bool(self.changing or self.acl_stale or self.service_changes)
 
     def reachable_managers(self) -> list[Host]:
         return [h for h in self.cluster.having("manager") if h.name in self.facts]

@@ -12,11 +12,11 @@ from ..core.guard import check_primary
 from ..core.model import Host
 from ..core.plan import describe, diff, summary
 from ..core.waves import Wave, waves
-from . import acl, firewall, gate, lock
+from . import acl, engines, firewall, gate, lock
 from .consul import Consul, ConsulException
 from .deliver import deliver, upload_size
 from .fanout import each
-from .fleet import SCRIPTS, Fleet
+from .fleet import Fleet
 from .flow import Draft
 from .published import publish
 from .ssh import Remote
@@ -63,7 +63,7 @@ def roll_out(fleet: Fleet, draft: Draft, what: str, screen: Screen) -> None:
         leader = gate.leader_name(draft.cluster, lambda h: draft.where[h.name].advertise, fleet.of(running))
     with lock.held(_lockers(fleet, draft), what) as me:
         if draft.engines:
-            _install_engines(fleet, draft, screen)
+            engines.install([fleet[name] for name in draft.engines], screen)
         up = {h.name for h in running}
         permissions = Permissions(fleet, draft, screen)
         permissions.before()
@@ -77,16 +77,6 @@ def roll_out(fleet: Fleet, draft: Draft, what: str, screen: Screen) -> None:
         if draft.service_changes:
             screen.step("services", ", ".join(draft.service_changes))
             publish(fleet.of(draft.reachable_managers())[0], draft.services)
-
-
-def _install_engines(fleet: Fleet, draft: Draft, screen: Screen) -> None:
-    """Before anything else changes: it may fail, for it needs the hosts' own package sources."""
-    screen.wave("container engine (package docker.io)", draft.engines)
-    remotes = [fleet[name] for name in draft.engines]
-    _, faults = each(remotes, lambda r: r.script(SCRIPTS / "install-docker.sh", "", timeout=900),
-                     lambda r, _: screen.done(r.host.name, "installed"))  # fmt: skip
-    if faults:
-        raise Several(faults)
 
 
 def _lockers(fleet: Fleet, draft: Draft) -> list[Remote]:
