@@ -54,8 +54,8 @@ class Stage:
     sockets: Path
 
 
-def measure(cluster: Cluster, count: int, say: Say) -> list[str]:
-    """Runs both scenarios and leaves the cluster deployed. The section's parts, as Markdown."""
+def measure(cluster: Cluster, count: int, say: Say) -> tuple[str, list[str]]:
+    """Runs both scenarios and leaves the cluster deployed. Consul's version, and its section's parts, as Markdown."""
     WORK.mkdir(mode=0o700, parents=True, exist_ok=True)
     binaries = tools.environment(say)
     hosts = targets(cluster, WORK / "files")
@@ -70,7 +70,7 @@ def measure(cluster: Cluster, count: int, say: Say) -> list[str]:
         same = rounds(_tools(stage, False), count, WORK, say, lambda: time.sleep(_REST))
     _settle(own, hosts, say)
     head = _head(stage, count)
-    return [head, _rows({COLD: cold, SAME: same}), _goals(cold, same), NOTES]
+    return stage.state.version, [head, _rows({COLD: cold, SAME: same}), _goals(cold, same)]
 
 
 def _alike(cluster: Cluster, hosts: Sequence[Target]) -> Cluster:

@@ -54,9 +54,10 @@ def goal(words: str, wanted: float, reached: float, more_is_better: bool = True)
 
 
 def section(command: str, parts: Sequence[str]) -> str:
-    """A benchmark's part of the document, between markers that carry its name."""
+    """A benchmark's part of the document, between markers that carry its name: a command, and `, WITH WHAT` behind it."""
     body = "\n".join(part.strip("\n") + "\n" for part in parts)
-    return f"<!-- {command} -->\n## `inv {command}`\n\n{body}<!-- /{command} -->\n"
+    name, comma, what = command.partition(",")
+    return f"<!-- {command} -->\n## `inv {name}`{comma}{what}\n\n{body}<!-- /{command} -->\n"
 
 
 def placed(document: str, command: str, text: str) -> str:

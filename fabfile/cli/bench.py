@@ -30,7 +30,8 @@ def deploy(
     cluster = inventory(inventory_)
     hosts = targets(cluster, Path())  # refuses what is no lab host, before the question
     confirm(f"Wipe {', '.join(h.name for h in hosts)} of cluster {cluster.name}, again and again?", yes)
-    _tell("bench.deploy", benchmark.measure(cluster, _count(runs), say), report)
+    version, parts = benchmark.measure(cluster, _count(runs), say)
+    _tell({"bench.deploy": [benchmark.NOTES], f"bench.deploy, Consul {version}": parts}, report)
 
 
 @command(help=_HELP)
@@ -43,7 +44,7 @@ def scale(
 
     sizes = parsed(counts)
     confirm("Wipe the lab's node spare (127.0.7.7)?", yes)
-    _tell("bench.scale", benchmark.measure(sizes, _count(runs), say), report)
+    _tell({"bench.scale": benchmark.measure(sizes, _count(runs), say)}, report)
 
 
 @command(help=_HELP)
@@ -76,10 +77,12 @@ def _count(runs: int) -> int:
     return runs
 
 
-def _tell(name: str, parts: list[str], report: str) -> None:
+def _tell(sections: dict[str, list[str]], report: str) -> None:
     from bench import book
 
     path = Path(report) if report else book.BOOK
-    print("\n".join(parts))  # first: a document that cannot be written must not cost what an hour has measured
-    book.write(name, parts, path)
+    for parts in sections.values():  # first: a document that cannot be written must not cost what an hour has measured
+        print("\n".join(parts))
+    for name, parts in sections.items():
+        book.write(name, parts, path)
     say(f"written to {path}")

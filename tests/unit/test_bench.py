@@ -95,6 +95,13 @@ def test_sections_are_replaced_one_by_one() -> None:
     assert report.placed(again, "bench.a", report.section("bench.a", ["three"])) == again
 
 
+def test_one_command_may_have_sections_for_versions() -> None:
+    text = report.section("bench.a, Consul 1.2", ["x"])
+    assert text == "<!-- bench.a, Consul 1.2 -->\n## `inv bench.a`, Consul 1.2\n\nx\n<!-- /bench.a, Consul 1.2 -->\n"
+    both = report.placed(report.placed("", "bench.a", report.section("bench.a", ["notes"])), "bench.a, Consul 1.2", text)
+    assert both.endswith("<!-- /bench.a -->\n\n" + text)
+
+
 def test_a_section_left_open_is_no_place_to_write() -> None:
     """A lost end marker stops the writer: it would else swallow the rest of the document."""
     with pytest.raises(ValueError, match="never closed"):
