@@ -27,8 +27,8 @@ def install(shell: str, folder: Path, **programs: str) -> subprocess.CompletedPr
         path.chmod(0o755)
     (folder / "bin" / "grep").symlink_to(str(shutil.which("grep")))
     return subprocess.run(
-        [str(shutil.which(shell)), str(SCRIPTS / "install-docker.sh"), ""], env={"PATH": str(folder / "bin")}, text=True, capture_output=True,
-        check=False, timeout=60,
+        [str(shutil.which(shell)), str(SCRIPTS / "install-docker.sh"), ""], env={"PATH": str(folder / "bin")},
+        text=True, capture_output=True, check=False, timeout=60,
     )  # fmt: skip
 
 
