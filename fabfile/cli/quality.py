@@ -64,8 +64,9 @@ def _ensure_nft() -> None:
         packages.install(["nftables"], lambda words: say(f"test: {words}"))
 
 
-@command(help={"unit": "only the tests that need no lab", "only": "pytest's -k expression"})
-def test(c: Context, unit: bool = False, only: str = "") -> None:
+@command(help={"unit": "only the tests that need no lab", "only": "pytest's -k expression",
+               "long": "also those that try more of the same in the lab; minutes more"})  # fmt: skip
+def test(c: Context, unit: bool = False, only: str = "", long: bool = False) -> None:
     """Run linters, types and tests. Those of the lab take the lab over: they rebuild it, and take it down at the end."""
     _ensure_nft()
     if not only:
@@ -80,7 +81,8 @@ def test(c: Context, unit: bool = False, only: str = "") -> None:
         words = ["nice", *pytest, "tests/unit", "-p", "no:cacheprovider"]
         beside = subprocess.Popen(words, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
         try:
-            lab = subprocess.call([*pytest, "tests/lab", "-m", "not arm64", "--durations=40"], cwd=ROOT)
+            marks = "not arm64" if long else "not arm64 and not long"
+            lab = subprocess.call([*pytest, "tests/lab", "-m", marks, "--durations=40"], cwd=ROOT)
             codes = (lab, beside.wait())
         finally:
             beside.kill()

@@ -19,7 +19,7 @@ def sums(lab: Lab, host: str) -> str:
     return lab.on(host, f"sha256sum {FILES}")
 
 
-@pytest.mark.parametrize("moment", [0.6, 1.0, 1.4, 2.0])
+@pytest.mark.parametrize("moment", [0.6, 1.4, *(pytest.param(m, marks=pytest.mark.long) for m in (1.0, 2.0))])
 def test_a_killed_deploy_leaves_no_mix_and_the_next_one_finishes(
     well: Lab, tmp_path_factory: pytest.TempPathFactory, moment: float
 ) -> None:
@@ -65,7 +65,7 @@ def test_a_connection_lost_in_the_upload_changes_nothing(well: Lab) -> None:
     assert well.on("w1", "systemctl is-active consul").strip() == "active"
 
 
-@pytest.mark.parametrize("free", [0, 8, 32])
+@pytest.mark.parametrize("free", [0, 32, pytest.param(8, marks=pytest.mark.long)])
 def test_a_full_disk_keeps_the_old_generation(well: Lab, tmp_path_factory: pytest.TempPathFactory, free: int) -> None:
     """With no room for the new files the host stays as it was, and the error says so."""
     changed = well.variant(

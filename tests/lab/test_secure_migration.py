@@ -151,6 +151,7 @@ def opened(lab: Lab, toolkit_before: Path) -> Iterator[Open]:
     lab.on("m1", "touch /run/leader.stop")
 
 
+@pytest.mark.long
 def test_an_open_cluster_becomes_secure_and_loses_nothing(opened: Open) -> None:
     """One deploy, three passes: a leader all the time but for elections, and the service never stops."""
     lab = opened.lab

@@ -127,15 +127,21 @@ class Intruder:
         return False
 
 
-@pytest.fixture
-def intruder(lab: Lab, tmp_path: Path) -> Iterator[Intruder]:
-    binary = tmp_path / "consul"
+@pytest.fixture(scope="module")
+def their_consul(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    binary = tmp_path_factory.mktemp("intruder") / "consul"
     subprocess.run(["docker", "cp", "nexus-lab-m1:/usr/local/bin/consul", binary], check=True, capture_output=True)
     subprocess.run(["docker", "cp", binary, "nexus-lab-spare:/root/consul"], check=True, capture_output=True)
+    yield
+    lab.on("spare", "rm -f /root/consul")
+
+
+@pytest.fixture
+def intruder(lab: Lab, their_consul: None) -> Iterator[Intruder]:
     one = Intruder(lab)
     yield one
     one.stop()
-    lab.on("spare", "rm -rf /root/intruder /root/consul")
+    lab.on("spare", "rm -rf /root/intruder")
     if "intruder" in lab.consul("m1", "members"):
         lab.consul("m1", "force-leave -prune intruder", check=False)
 
@@ -361,10 +367,12 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def watched(lab: Lab) -> Watched:
+def watched(fresh_lab: Lab) -> Watched:
     """A fresh deploy with a watcher on w1, on m1 and on the operator's side; then an error with --debug."""
-    wipe(lab)
-    shutil.rmtree(lab.state)
+    lab = fresh_lab
+    if lab.deployed:
+        wipe(lab)
+        shutil.rmtree(lab.state, ignore_errors=True)
     for host in ("w1", "m1"):
         lab.on(host, "rm -f /run/watch.*; cat >/run/watch.py", stdin=_WATCH)
         subprocess.run(["docker", "exec", "--detach", compose.container(host), "python3", "/run/watch.py",

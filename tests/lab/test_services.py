@@ -162,7 +162,10 @@ def cut_off(lab: Lab, host: str) -> Callable[[], None]:
     return lambda: lab.on(host, "nft delete table inet cut") and None
 
 
-@pytest.mark.parametrize(("fault", "promised"), [(stop, 2), (kill, 5), (freeze, 10), (power_off, 15), (cut_off, 15)])
+# a stopped and a killed primary are drilled as well
+@pytest.mark.parametrize(("fault", "promised"), [
+    pytest.param(stop, 2, marks=pytest.mark.long), pytest.param(kill, 5, marks=pytest.mark.long), (freeze, 10),
+    (power_off, 15), (cut_off, 15)])  # fmt: skip
 def test_a_standby_takes_over(served: Lab, fault: Callable[[Lab, str], Callable[[], None]], promised: int) -> None:
     """Another manager is primary soon; the old one comes back as a standby; never two in the recorded history."""
     eventually(lambda: served.status()["healthy"], 60)
