@@ -88,5 +88,5 @@ def test_a_result_is_shown_before_it_is_written(
     assert said.err.splitlines()[0] == "error: out/x.xml: no such file or directory"
     (folder / "book.md").write_bytes(b"\xff")
     with pytest.raises(UnicodeDecodeError):
-        bench._tell("bench.deploy", ["the table"], "book.md")
+        bench._tell({"bench.deploy": ["the table"]}, "book.md")
     assert capsys.readouterr().out == "the table\n"
