@@ -71,8 +71,6 @@ def first(servers: Iterable[Remote], question: Callable[[Consul], T | None]) -> 
                 return found
         except HostError as error:
             faults.append(error)
-        except ConsulException as error:
-            faults.append(HostError(remote.host.name, str(error), "inv status"))
     raise _together(faults)
 
 

@@ -22,11 +22,11 @@ from .channel import PORT
 from .ssh import Remote
 
 
-class Refusal(ConsulException):  # type: ignore[misc]
-    """Consul answered, and it was not 200."""
+class Refusal(HostError, ConsulException):  # type: ignore[misc]
+    """Consul on this host answered, and it was not what is wanted: a cluster without a leader, a token it does not know."""
 
-    def __init__(self, path: str, code: int, body: str) -> None:
-        super().__init__(f"{path.partition('?')[0]}: {code} {body.strip()}")
+    def __init__(self, host: str, path: str, code: int, body: str) -> None:
+        super().__init__(host, f"Consul refused {path.partition('?')[0]}: {code} {body.strip()}".rstrip(), "inv status")
         self.code = code
         self.body = body
 
@@ -47,22 +47,34 @@ class _Client(BaseClient):  # type: ignore[misc]
         try:
             answer = self._remote.http.ask(method, target, data or None, head)
         except (OSError, http.client.HTTPException) as error:
-            raise HostError(self._remote.host.name, f"Consul's API did not answer ({error or type(error).__name__})",
+            raise HostError(self._remote.host.name, f"Consul's API did not answer ({str(error) or type(error).__name__})",
                             "inv status; on the host: systemctl status consul") from error  # fmt: skip
         return Response(answer.status, dict(answer.headers), answer.body.decode("utf-8", "replace"))
 
+    def _call(self, callback: Any, path: str, response: Response) -> Any:
+        """py-consul's own errors bear no host and no way out."""
+        try:
+            return callback(response)
+        except Refusal:
+            raise
+        except ConsulException as error:
+            host = self._remote.host.name
+            if response.code in (200, 404):
+                raise HostError(host, f"what Consul answers to {path} cannot be read: {error}", "inv status") from None
+            raise Refusal(host, path, response.code, response.body) from None
+
     # `raw` is py-consul's, for snapshots, which nothing here asks for
     def get(self, callback: Any, path: str, params: Any = None, headers: Any = None, raw: bool = False) -> Any:  # noqa: ARG002
-        return callback(self._ask("GET", path, params, b"", headers))
+        return self._call(callback, path, self._ask("GET", path, params, b"", headers))
 
     def put(self, callback: Any, path: str, params: Any = None, data: Any = "", headers: Any = None) -> Any:
-        return callback(self._ask("PUT", path, params, data, headers))
+        return self._call(callback, path, self._ask("PUT", path, params, data, headers))
 
     def post(self, callback: Any, path: str, params: Any = None, data: Any = "", headers: Any = None) -> Any:
-        return callback(self._ask("POST", path, params, data, headers))
+        return self._call(callback, path, self._ask("POST", path, params, data, headers))
 
     def delete(self, callback: Any, path: str, params: Any = None, data: Any = "", headers: Any = None) -> Any:
-        return callback(self._ask("DELETE", path, params, data, headers))
+        return self._call(callback, path, self._ask("DELETE", path, params, data, headers))
 
     def close(self) -> None:
         """Nothing to do: the connections are the host's."""
@@ -79,6 +91,11 @@ class Consul(BaseConsul):  # type: ignore[misc]
         super().__init__(token=token)
         self.token = token
 
+    @property
+    def host(self) -> str:
+        """The name of the host whose agent is asked."""
+        return str(self._remote.host.name)
+
     def http_connect(self, *_: Any, **__: Any) -> _Client:
         return _Client(self._remote, self._given)
 
@@ -87,7 +104,7 @@ class Consul(BaseConsul):  # type: ignore[misc]
 
         def decoded(response: Response) -> Any:
             if response.code != 200:
-                raise Refusal(path, response.code, response.body)
+                raise Refusal(self.host, path, response.code, response.body)
             return json.loads(response.body) if response.body.strip() else None
 
         words = {} if method == "GET" else {"data": json.dumps(body) if body is not None else ""}

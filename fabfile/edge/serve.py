@@ -28,7 +28,13 @@ def managers(fleet: Fleet) -> list[Remote]:
 
 def _answering(servers: list[Remote]) -> Consul:
     """Of the first manager that knows a raft leader. HostError when none does."""
-    return first(servers, lambda consul: consul if consul.status.leader() else None)
+
+    def leading(consul: Consul) -> Consul:
+        if not consul.status.leader():
+            raise HostError(consul.host, "its Consul knows no raft leader", "inv status")
+        return consul
+
+    return first(servers, leading)
 
 
 def state_of(fleet: Fleet, name: str) -> ServiceState:

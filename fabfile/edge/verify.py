@@ -119,10 +119,12 @@ def _service(workers: Sequence[Remote], managers: Sequence[Remote]) -> tuple[boo
         return False, "no manager could be reached, so nobody can be asked"
     name = f"nexus-verify-{secrets.token_hex(3)}"
     where, asked = Consul(workers[0]), Consul(managers[0])
+    if not asked.status.leader():  # an agent that cannot ask about our token registers it whenever it can, maybe after us
+        return False, "there is no raft leader, so nothing was registered"
     began = time.monotonic()
     registration = {"Name": name, "Port": 8500, "Check": {"TCP": "127.0.0.1:8500", "Interval": "1s", "Timeout": "1s"}}
-    where.ask("PUT", "/v1/agent/service/register", registration)
     try:
+        where.ask("PUT", "/v1/agent/service/register", registration)
         seen = _until(lambda: bool(asked.ask("GET", f"/v1/health/service/{name}?passing")))
     finally:
         where.agent.service.deregister(name)
