@@ -26,8 +26,10 @@ class Answering:
     """A Consul that knows a service for as long as it is registered."""
 
     known = False
+    leader = "198.18.7.11:8300"
 
     def __init__(self, _remote: object) -> None:
+        self.status = SimpleNamespace(leader=lambda: Answering.leader)
         self.agent = SimpleNamespace(self=lambda: None, service=SimpleNamespace(deregister=self._forget))
 
     def ask(self, method: str, _path: str, _body: object = None) -> list[int]:
@@ -68,6 +70,14 @@ def test_one_host_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch)
     assert (found[API].detail, found[LOGS].detail) == ("m1, m2", "none")
     assert found[API].passed
     assert found[LOGS].passed
+
+
+def test_without_a_leader_nothing_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent would do it later, when the one who takes it away again has gone."""
+    monkeypatch.setattr(verify, "Consul", Answering)
+    monkeypatch.setattr(Answering, "leader", "")
+    assert checks("m1", "w1")[SERVICE].detail == "there is no raft leader, so nothing was registered"
+    assert not Answering.known
 
 
 def test_an_error_without_words_is_a_reason_too(monkeypatch: pytest.MonkeyPatch) -> None:
