@@ -47,7 +47,13 @@ class UnitFact:
 
     @property
     def running(self) -> bool:
-        return self.active == "active"
+        """As `systemctl is-active` has it: what is told to read its files again runs on meanwhile."""
+        return self.active in ("active", "reloading", "refreshing")
+
+    @property
+    def state(self) -> str:
+        """active, or why it is not: activating, failed, …; absent."""
+        return "absent" if self.load == "not-found" else "active" if self.running else self.active
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def assess(cluster: Cluster, facts: Mapping[str, Facts], faults: Mapping[str, st
 
 def _host(host: Host, fact: Facts | None, error: str, word: ConsulWord, names: tuple[str, ...]) -> HostHealth:
     units = {
-        name: (fact.units[name].active if name in fact.units and fact.units[name].load != "not-found" else "absent")
+        name: (fact.units[name].state if name in fact.units else "absent")
         if fact
         else "unknown"
         for name in names

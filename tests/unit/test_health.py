@@ -106,6 +106,14 @@ def test_a_unit_that_is_not_active_is_a_problem(unit: UnitFact, shown: str) -> N
     assert judged(facts=all_facts(lb1=state(caddy=unit))).problems == (f"lb1: caddy.service is {shown}",)
 
 
+@pytest.mark.parametrize("word", ["reloading", "refreshing"])
+def test_a_unit_that_reads_its_files_again_runs(word: str) -> None:
+    """Caddy is `reloading` for a moment whenever its upstreams change; seen then, nothing is wrong, and nothing is to do."""
+    unit = replace(active(), active=word)
+    assert unit.running
+    assert judged(facts=all_facts(lb1=state(caddy=unit))).problems == ()
+
+
 def test_units_of_other_roles_do_not_matter() -> None:
     """A host that is no load balancer is well without Caddy."""
     dead = replace(active(), active="failed")
