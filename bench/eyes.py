@@ -16,7 +16,7 @@ from fabfile.core.errors import HostError
 from fabfile.core.model import Cluster
 from fabfile.core.serving import UNIT, Serving, read_serving
 from fabfile.edge.ask import entries
-from fabfile.edge.consul import Consul, ConsulException
+from fabfile.edge.consul import Consul
 from fabfile.edge.gate import members
 from fabfile.edge.serve import PROMOTE
 from fabfile.edge.ssh import Remote
@@ -28,7 +28,7 @@ Lock = tuple[str, int]  # who holds it, and the epoch
 class Eyes:
     """Consul as this host's agent tells it. All reads are stale ones, so none waits for a raft leader that is gone.
 
-    Every call may raise HostError or ConsulException; `seconds_until` takes that for "not yet".
+    Every call may raise HostError; `seconds_until` takes that for "not yet".
     """
 
     def __init__(self, remote: Remote) -> None:
@@ -91,7 +91,7 @@ class Eyes:
         return list(self._consul.ask("GET", f"/v1/health/node/{host}?stale") or ())
 
     def _kept(self, key: str) -> tuple[Mapping[str, Any], Any]:
-        """A key's entry and its JSON, None where it is empty (a released lock). ConsulException (404) without a key."""
+        """A key's entry and its JSON, None where it is empty (a released lock). Refusal (404) without a key."""
         entry = self._consul.ask("GET", f"/v1/kv/{key}?stale")[0]
         return entry, json.loads(base64.b64decode(entry["Value"] or "") or "null")
 
@@ -111,7 +111,7 @@ def seconds_until(holds: Mapping[str, Callable[[], bool]], began: float, limit: 
 def _surely(what: Callable[[], bool]) -> bool:
     try:
         return what()
-    except (HostError, ConsulException):
+    except HostError:
         return False
 
 

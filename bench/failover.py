@@ -14,7 +14,7 @@ from bench.measure import Say
 from bench.outcome import COMMAND, Result, Run, shown
 from bench.primaries import FAULTS, arrange, handover, takeover
 from bench.promised import LEADER, MAIN, NAMES
-from bench.rig import ConsulException, Rig
+from bench.rig import Rig
 from bench.trials import Measured, Trial, hang_service, kill_consul, kill_service, managers_off, worker_off
 from fabfile.core.errors import NexusError
 from fabfile.core.model import Cluster
@@ -123,7 +123,7 @@ def _run(rig: Rig, ready: Callable[[Rig], None], trial: Trial) -> Run:
             measured = trial(rig)
             rig.steady(AFTER)
         faults = [*measured.faults, *measured.after()]
-    except (NexusError, ConsulException) as error:
+    except NexusError as error:
         faults = [*measured.faults, str(error).splitlines()[0]]
     return Run(measured.seconds, len(load.failed()), len(load.samples), tuple(faults))
 

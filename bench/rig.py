@@ -13,7 +13,7 @@ from fabfile.core.fencing import ELECTED, Act, check_history, read_acts, since_a
 from fabfile.core.health import assess
 from fabfile.core.model import Cluster
 from fabfile.edge.ask import ask
-from fabfile.edge.consul import Consul, ConsulException, Refusal
+from fabfile.edge.consul import Consul, Refusal
 from fabfile.edge.fanout import each
 from fabfile.edge.fleet import Fleet
 from fabfile.edge.serve import events, managers
@@ -111,7 +111,7 @@ class Rig:
         """NexusError when the cluster does not run what the faults are done to."""
         try:
             names = {s.name for s in self.eyes().serving().services}
-        except ConsulException as error:
+        except Refusal as error:
             raise NexusError(f"Consul does not answer as it should: {error}", "inv status") from error
         if SERVICE not in names:
             raise NexusError(f"the cluster does not run {SERVICE}", "deploy with services.yml as shipped: inv deploy")
@@ -190,4 +190,4 @@ def findings(acts: Sequence[Act], since: int) -> list[str]:
     return [f"history: {fault}" for fault in check_history(since_an_election([a for a in acts if a.order >= since]))]
 
 
-__all__ = ["PORT", "SERVICE", "UNIT", "ConsulException", "Pids", "Rig", "changed", "findings", "last_election", "too_many"]
+__all__ = ["PORT", "SERVICE", "UNIT", "Pids", "Rig", "changed", "findings", "last_election", "too_many"]

@@ -34,10 +34,7 @@ def teach() -> None:
     def parse_cleanup(self: Program) -> None:
         try:
             plain(self)
-        except BrokenPipeError:
-            leave_if_unread()
-            raise
-        except Exit:
+        except (BrokenPipeError, Exit):
             leave_if_unread()
             raise
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from ..core.errors import NexusError
 from ..core.fencing import check_history, read_acts, since_an_election
 from ..edge import serve
-from ..edge.consul import ConsulException
 from ..edge.fleet import Fleet
 from . import targets
 from .load import Sample as Answer
@@ -60,5 +59,5 @@ def _history(fleet: Fleet) -> tuple[tuple[str, ...] | None, str]:
     """The two-primary checker's findings over all that the primaries did; or None, and why it could not be read."""
     try:
         return check_history(since_an_election(read_acts(serve.events(fleet, forever=False)))), ""
-    except (NexusError, ConsulException) as error:
+    except NexusError as error:
         return None, f"the history of the primaries could not be read: {error}"

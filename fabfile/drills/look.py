@@ -14,7 +14,7 @@ from ..core.errors import HostError
 from ..core.model import Cluster
 from ..core.serving import Serving, read_serving
 from ..edge.ask import entries
-from ..edge.consul import Consul, ConsulException
+from ..edge.consul import Consul
 from ..edge.gate import members
 from ..edge.ssh import Remote
 
@@ -91,7 +91,7 @@ class Prober(threading.Thread):
             try:
                 alive = alive or members(consul)
                 return self._full(consul, asked, watched)
-            except (HostError, ConsulException) as error:
+            except HostError as error:
                 why = why or " ".join(str(error).split())[:120]
         return Seen(asked, time.monotonic(), False, alive, watched=watched, why=why)
 

@@ -8,7 +8,7 @@ from ..core.errors import HostError, Refused
 from ..core.topology import Address, addresses
 from ..edge import services
 from ..edge.ask import ask
-from ..edge.consul import Consul, ConsulException
+from ..edge.consul import Consul
 from ..edge.fleet import Fleet
 from ..edge.serve import managers
 from ..edge.state import State
@@ -52,7 +52,7 @@ def _lacking(fleet: Fleet) -> tuple[str, ...]:
     try:
         if not Consul(fleet[word.asked]).ask("GET", "/v1/operator/autopilot/health")["Healthy"]:
             found.append("a manager is not caught up yet")
-    except (HostError, ConsulException) as error:
+    except HostError as error:
         found.append(str(error).splitlines()[0])
     now = time.monotonic()
     return (*found, *unsteady(Seen(now, now, True, word.members, word.serving), cluster))
@@ -61,5 +61,5 @@ def _lacking(fleet: Fleet) -> tuple[str, ...]:
 def _version(fleet: Fleet, asked: str) -> str:
     try:
         return Consul(fleet[asked]).version()
-    except (HostError, ConsulException):
+    except HostError:
         return ""

@@ -143,7 +143,7 @@ def _patiently(servers: Sequence[Remote], once: Callable[[Remote], T]) -> T:
     for server in cycle(servers):
         try:
             return once(server)
-        except (Refusal, NexusError) as error:
+        except NexusError as error:
             if time.monotonic() > until:
                 reason = error.body if isinstance(error, Refusal) else str(error)
                 raise ApplyError(

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from ..core.errors import HostError
 from ..core.health import ConsulWord
 from ..core.serving import PREFIXES, UNIT, Serving, read_serving
-from .consul import Consul, ConsulException
+from .consul import Consul
 from .gate import members
 from .ssh import Remote
 
@@ -21,11 +21,11 @@ def ask(servers: Iterable[Remote]) -> ConsulWord:
         consul = Consul(remote)
         try:
             alive = members(consul)
-        except (HostError, ConsulException):
+        except HostError:
             continue
         try:
             return _full(remote, consul, alive)
-        except (HostError, ConsulException):
+        except HostError:
             return ConsulWord(asked=remote.host.name, members=alive)
     return ConsulWord()
 

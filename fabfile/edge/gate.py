@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from ..core.errors import ApplyError, HostError, NexusError
 from ..core.model import Cluster, Host
-from .consul import Consul, ConsulException
+from .consul import Consul
 from .ssh import Remote
 
 PATIENCE = 60.0  # seconds; a new leader needs 3, a client's join 1 (measured)
@@ -22,7 +22,7 @@ def wait_for(missing: Callable[[], str], host: str, unit: str, remote: Remote, p
     while True:
         try:
             lacking = missing()
-        except (HostError, ConsulException) as error:
+        except HostError as error:
             lacking = str(error).splitlines()[0]
         if not lacking:
             return
@@ -70,7 +70,7 @@ def member_gate(asked: Remote, joined: Collection[Remote], others: Collection[Re
 
     def seen(name: str) -> bool:
         for remote in others:
-            with suppress(HostError, ConsulException):
+            with suppress(HostError):
                 return members(Consul(remote)).get(name, False)
         return members(Consul(asked)).get(name, False)
 
@@ -87,7 +87,7 @@ def leader_name(cluster: Cluster, where: Callable[[Host], str], asked: Iterable[
     for remote in asked:
         try:
             address = str(Consul(remote).status.leader()).rpartition(":")[0]
-        except (HostError, ConsulException):
+        except HostError:
             continue
         return next((h.name for h in cluster.hosts if where(h) == address), None)
     return None

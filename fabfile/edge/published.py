@@ -35,7 +35,7 @@ def published(servers: Iterable[Remote]) -> dict[str, Any] | None:
 
 
 def publish(remote: Remote, services: Services) -> None:
-    """Both values in one transaction. Refusal or HostError when it did not take."""
+    """Both values in one transaction. HostError when it did not take."""
     from .consul import Consul
 
     values: dict[str, Mapping[str, Any]] = {WANTED: wanted(services), ROUTES: routes(services)}

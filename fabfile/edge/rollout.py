@@ -13,7 +13,7 @@ from ..core.model import Host
 from ..core.plan import describe, diff, summary
 from ..core.waves import Wave, waves
 from . import acl, engines, firewall, gate, lock
-from .consul import Consul, ConsulException
+from .consul import Consul
 from .deliver import deliver, upload_size
 from .fanout import each
 from .fleet import Fleet
@@ -45,7 +45,7 @@ def primary_of(remotes: Iterable[Remote]) -> str | None:
                 return None
             _, session = consul.session.info(entry["Session"])
             return str(session["Node"]) if session else None
-        except (HostError, ConsulException):
+        except HostError:
             continue
     return None
 
