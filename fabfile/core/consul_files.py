@@ -11,6 +11,7 @@ of one level always understands its neighbours of the level before and after.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from .artifacts import Artifact
@@ -69,25 +70,29 @@ def consul_view(
 
 
 def consul_part(view: ConsulView, artifact: Artifact, secrets: Secrets) -> Manifest:
-    """A changed gossip key alone restarts nothing: agents keep their keyring, and a rotation changes it at run time."""
+    """New tokens and certificates are read by a reload (Consul since 1.5; one that asks for neither is restarted by its
+    changed settings on the way to a level). The last step of a rotation, which drops the oldest CA, restarts: connections
+    that were made under that CA end. A changed gossip key alone does neither: agents keep their keyring, and a rotation
+    changes it at run time."""
     pair = secrets.certs[view.name]
     binary = File(CONSUL, artifact.sha256, "0755", packed=artifact.packed, note=artifact.origin)
     unit = text_file(UNIT, render("systemd/consul.service.j2", view))
     secret = SecretView(secrets.gossip, secrets.tokens[f"agent/{view.name}"].secret)
-    read_at_start = (
-        _own("consul.hcl", render("consul/consul.hcl.j2", view)),
+    settings = _own("consul.hcl", render("consul/consul.hcl.j2", view))
+    read_again = (
         _own("secret-tokens.hcl", render("consul/secret-tokens.hcl.j2", secret)),
         _own("tls/ca.pem", secrets.trust_bundle),
         _own("tls/cert.pem", pair.cert),
         _own("tls/secret-key.pem", pair.key),
     )
     keyring = _own("secret-gossip.hcl", render("consul/secret-gossip.hcl.j2", secret))
-    restart = stamp(f.sha256 for f in (binary, unit, *read_at_start))
+    oldest = hashlib.sha256(secrets.trusted[0].encode()).hexdigest()
+    restart = stamp((binary.sha256, unit.sha256, settings.sha256, oldest))
     return Manifest(
         accounts=(Account("consul", "/var/lib/consul"),),
         folders=(Folder(FOLDER, "0750", "root", "consul"), Folder(TLS, "0750", "root", "consul")),
-        files=(binary, *read_at_start, keyring, unit),
-        units=(Unit("consul.service", restart),),
+        files=(binary, settings, *read_again, keyring, unit),
+        units=(Unit("consul.service", restart, stamp(f.sha256 for f in read_again)),),
     )
 
 

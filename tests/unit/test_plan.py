@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 from fabfile.core.facts import Facts, FileFact
 from fabfile.core.manifest import Account, File, Folder, Manifest, Unit, text_file
 from fabfile.core.plan import HostPlan, Verb, Verdict, actions, describe, diff, summary
+from fabfile.core.secrets import KeyPair, Token
 
 from .roots import sha
-from .samples import AGENTS, CONTEXT, VERSIONS, active, bare_facts, facts_of, wanted
+from .samples import AGENTS, CONTEXT, SECRETS, VERSIONS, active, bare_facts, facts_of, wanted
 
 NAMES = st.text("abcdefgh", min_size=1, max_size=3)
 PATHS = st.lists(NAMES, min_size=1, max_size=3).map(lambda parts: "/" + "/".join(parts))
@@ -243,6 +245,23 @@ def test_the_action_list_of_an_upgrade() -> None:
         ["put", "/usr/local/bin/consul"], ["check", "consul", "/etc/consul.d"],
         ["unit", "consul.service", "restart"], ["end"],
     ]  # fmt: skip
+
+
+_NEW = KeyPair("NEW\n", "NEW KEY\n")
+
+
+@pytest.mark.parametrize(("over", "verb"), [
+    ({"tokens": SECRETS.tokens | {"agent/lb1": Token("a", "new")}}, "reload"),
+    ({"certs": SECRETS.certs | {"lb1": _NEW}}, "reload"),
+    ({"trusted": (*SECRETS.trusted, _NEW.cert)}, "reload"),
+    ({"trusted": (_NEW.cert,)}, "restart"),
+    ({"gossip": "bmV3" * 11}, None),
+])  # fmt: skip
+def test_consul_restarts_for_a_secret_only_when_the_oldest_authority_goes(over: dict[str, Any], verb: str | None) -> None:
+    """A reload brings it new tokens and certificates; connections that were made under a CA end with it."""
+    context = replace(CONTEXT, secrets=replace(SECRETS, **over))
+    said = rows(diff("lb1", wanted("lb1", context=context), facts_of(wanted("lb1"))))
+    assert [r[2] for r in said if r[:2] == ["unit", "consul.service"]] == ([verb] if verb else [])
 
 
 @pytest.mark.parametrize(("name", "units"), [
