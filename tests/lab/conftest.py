@@ -25,6 +25,8 @@ from fabfile.core.errors import NexusError
 from fabfile.lab import compose, engine, image, images, nodes, plugin
 from fabfile.lab.keys import key_file, known_hosts_file, write
 
+from .entrance import into
+
 ROOT = Path(__file__).resolve().parents[2]
 KEEP = bool(os.environ.get("NEXUS_LAB_KEEP"))
 MANAGERS = ("m1", "m2", "m3")
@@ -113,14 +115,11 @@ class Lab:
         return done.stdout + done.stderr
 
     def on(self, host: str, command: str, check: bool = True, stdin: str = "") -> str:
-        """A shell command on the host, by the container engine: no code of the toolkit is in the way."""
+        """A shell command on the host: no code of the toolkit is in the way."""
         done = subprocess.run(
-            ["docker", "exec", "--interactive", compose.container(host), "sh", "-c", command],
-            input=stdin,
-            text=True,
-            capture_output=True,
-            check=False,
-        )
+            [*into(host), "sh", "-c", command],
+            input=stdin, text=True, capture_output=True, check=False,
+        )  # fmt: skip
         assert not check or done.returncode == 0, f"{host}: {command}: {done.stdout}{done.stderr}"
         return done.stdout
 
@@ -166,7 +165,7 @@ class Lab:
                 self.on(host, command)
                 return
             except AssertionError:
-                time.sleep(0.3)
+                time.sleep(0.1)
         self.on(host, command)
 
 
@@ -228,17 +227,17 @@ def well(lab: Lab) -> Iterator[Lab]:
     lab.deploy()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def served(lab: Lab) -> Iterator[Lab]:
-    """The lab with the shipped services, all passing, and no other epoch's deeds before."""
+    """The lab with the shipped services, all passing, from the first test that asks for them to the end."""
     images.ensure()
     shutil.copy(ROOT / "services.yml", lab.inventory.parent / "services.yml")
     said = lab.deploy()
     assert "as wanted" in said
     yield lab
-    (lab.inventory.parent / "services.yml").write_text("services: {}\n")
-    lab.deploy()
-    (lab.inventory.parent / "services.yml").unlink()
+    if KEEP:
+        (lab.inventory.parent / "services.yml").write_text("services: {}\n")
+        lab.deploy()
 
 
 def wipe(lab: Lab) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -81,6 +82,7 @@ def test_a_rolling_change_keeps_the_quorum(well: Lab, tmp_path_factory: pytest.T
         up = [m for m in MANAGERS if well.on(m, "systemctl is-active consul", check=False).strip() == "active"]
         if len(up) < 2:
             lost.append(up)
+        time.sleep(0.1)
     assert running.returncode == 0
     assert not lost
     assert "zone" in well.on("m3", "cat /etc/consul.d/consul.hcl")
