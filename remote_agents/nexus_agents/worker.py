@@ -15,6 +15,7 @@ from .api import Consul, ConsulError, decoded
 from .clock import now
 from .cpu import Cpu
 from .files import write
+from .meter import Meter
 from .notify import notify, say
 from .registrar import Registrar
 from .steps import DRAIN, Memory, Step, Unit, Verdict, judge
@@ -38,6 +39,7 @@ class Worker:
         self._memory: dict[str, Memory] = {}
         self._hands: dict[str, threading.Thread] = {}  # a stop may take its time; the others go on
         self._cpu = Cpu()
+        self._meter = Meter()
         self._reports = Reporter(consul, self._host)
         self._stopping = False
 
@@ -45,6 +47,7 @@ class Worker:
         signal.signal(signal.SIGTERM, lambda *_: self.stop())
         self._registrar.start()
         self._reports.start()
+        self._meter.start()
         Watch(self._consul, f"/v1/kv/{wire.orders_key(self._host)}", self._told).start()
         notify("READY=1")
         self._registrar.looked.wait(FIRST_LOOK)
@@ -94,7 +97,9 @@ class Worker:
         except systemd.SystemdError as error:
             say(f"systemd does not answer, so nothing is touched: {error}")
             return
-        cpus = self._cpu.percents(cpu_times, now())
+        self._meter.want(specs, cpu_times)
+        by_systemd = {n: used for n, used in cpu_times.items() if n in specs and specs[n]["image"] is None}
+        cpus = {**self._cpu.percents(by_systemd, now()), **self._meter.percents}
         found = {}
         for name in sorted(units.keys() | specs.keys()):
             unit, spec = units.get(name, Unit(None, "inactive")), specs.get(name)

@@ -1,0 +1,101 @@
+"""CPU time that systemd does not count for an instance: a container is no child of its unit, which has Docker's client
+alone; and where cgroup v1 has `cpu` and `cpuacct` apart, as on some machines for containers, systemd counts nothing.
+
+A thread of its own, for Docker may take its time; the worker never waits for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .clock import now
+from .cpu import Cpu
+from .wire import instance_id, unit_name
+
+PERIOD = 1.0  # seconds between two looks
+DOCKER = "/run/docker.sock"
+_PATIENCE = 3.0  # seconds for an answer of Docker
+_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+_UNIT = re.compile(rf"/({re.escape(unit_name('*')).replace(re.escape('*'), '[^/]+')})$", re.MULTILINE)
+
+
+class Meter(threading.Thread):
+    """Set what is `wanted`; read `percents`: service -> percent of one core, of those that could be measured."""
+
+    def __init__(self) -> None:
+        super().__init__(name="meter", daemon=True)
+        self._wanted: Mapping[str, bool] = {}
+        self.percents: Mapping[str, float] = {}
+
+    def want(self, specs: Mapping[str, Mapping[str, Any]], counted: Mapping[str, int]) -> None:
+        """From now on those that are scaled by their CPU and that systemd cannot measure. `counted`: what it did."""
+        self._wanted = {
+            name: spec["image"] is not None
+            for name, spec in specs.items()
+            if spec["replicas"]["cpu"] is not None and (spec["image"] is not None or counted.get(name, 0) < 0)
+        }
+
+    def run(self) -> None:
+        cpu = Cpu()
+        while True:
+            self.percents = cpu.percents(_used(self._wanted), now())
+            time.sleep(PERIOD)
+
+
+def _used(wanted: Mapping[str, bool]) -> dict[str, int]:
+    """Service -> CPU time in ns, -1 where nobody knows. `wanted`: whether it is a container."""
+    units = {} if all(wanted.values()) else processes()
+    return {
+        name: container(instance_id(name)) if boxed else units.get(unit_name(name), -1) for name, boxed in wanted.items()
+    }
+
+
+def processes(root: Path = Path("/proc")) -> dict[str, int]:
+    """Unit of ours -> ns that its processes have used, with those of their children that have ended.
+
+    proc(5): the fields utime to cstime of `stat`, in clock ticks; the unit ends the path in `cgroup`, v1 and v2 alike.
+    """
+    found: dict[str, int] = {}
+    for folder in root.iterdir():
+        if folder.name.isdecimal():
+            with contextlib.suppress(OSError):  # it has ended
+                if unit := _UNIT.search((folder / "cgroup").read_text()):
+                    fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                    found[unit[1]] = found.get(unit[1], 0) + sum(map(int, fields[11:15])) * _TICK
+    return found
+
+
+def container(name: str, address: str = DOCKER) -> int:
+    """ns that the container has used, by the engine's word (Docker's API 1.41 and newer, Docker 20.10); -1: no answer."""
+    link = _Local(address)
+    try:
+        link.request("GET", f"/containers/{name}/stats?stream=false&one-shot=true")
+        said = json.loads(link.getresponse().read())
+        return int(said["cpu_stats"]["cpu_usage"]["total_usage"])
+    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
+        return -1
+    finally:
+        link.close()
+
+
+class _Local(http.client.HTTPConnection):
+    """HTTP over a socket of this host."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__("localhost", timeout=_PATIENCE)
+        self._address = address
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._address)
