@@ -25,6 +25,7 @@ from fabfile.core.errors import NexusError
 from fabfile.lab import compose, engine, image, images, nodes, plugin
 from fabfile.lab.keys import key_file, known_hosts_file, write
 
+from . import warm
 from .entrance import into
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,9 +87,7 @@ class Lab:
     ) -> subprocess.CompletedProcess[str]:
         """The toolkit as a process; output captured."""
         try:
-            return subprocess.run(
-                self.argv(*words), cwd=ROOT, env=self.env(env), text=True, capture_output=True, timeout=timeout, check=False
-            )
+            return warm.run(["--search-root", str(ROOT), *words], self.env(env), ROOT, timeout)
         except subprocess.TimeoutExpired as late:
             said = (late.stderr or b"").decode()[-3000:]  # where it stood still
             raise AssertionError(f"inv {' '.join(words)} did not end in {timeout:.0f} s:\n{said}") from late

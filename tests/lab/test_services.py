@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -90,17 +91,25 @@ _BACK = """p=$(systemctl show -P MainPID {unit}); test $p != 0 && test $p != {be
   $(cat /etc/nexus/secret-worker-token)" localhost:8500/v1/agent/health/service/id/nexus-svc-hello"""
 
 
-def test_fifty_kills_in_a_row(served: Lab) -> None:
-    """Each time the process comes back with another PID; at the end it passes, and is no crash loop."""
-    host = hosts_of(served, "hello")[0]
-    unit = "nexus-svc-hello.service"
-    with Load(HELLO, rate=10) as load:
-        for _ in range(50):
-            before = served.on(host, f"systemctl show -P MainPID {unit}; systemctl kill -s KILL {unit}").split()[0]
-            served.eventually(host, _BACK.format(unit=unit, before=before), 10)
+@pytest.mark.parametrize("hosts", [2, pytest.param(1, marks=pytest.mark.long)])
+def test_fifty_kills(served: Lab, hosts: int) -> None:
+    """In a row on one host, or on two at once: each time the process comes back with another PID; it passes at the end,
+    and is no crash loop. The instances that are left serve."""
+    served.ok("service.scale", "hello", str(hosts + 1), "--yes")
+    victims = hosts_of(served, "hello")[:hosts]
+    with Load(HELLO, rate=10) as load, ThreadPoolExecutor(hosts) as pool:
+        list(pool.map(lambda host: kills(served, host, 50 // hosts), victims))
     eventually(lambda: settled(served), 20)
     assert "crashed" not in served.ok("service.list")
-    assert len(load.failed()) <= len(load.samples) // 4  # the other instance serves; a request under way may be lost
+    assert len(load.failed()) <= len(load.samples) // 4  # a request under way may be lost
+    served.ok("service.scale", "hello", "2", "--yes")
+
+
+def kills(lab: Lab, host: str, times: int) -> None:
+    unit = "nexus-svc-hello.service"
+    for _ in range(times):
+        before = lab.on(host, f"systemctl show -P MainPID {unit}; systemctl kill -s KILL {unit}").split()[0]
+        lab.eventually(host, _BACK.format(unit=unit, before=before), 10)
 
 
 def test_a_hung_process_is_restarted(served: Lab) -> None:
@@ -351,3 +360,32 @@ def test_scale_restart_logs_and_a_crash_loop(served: Lab, tmp_path: Path) -> Non
     file.write_text(before)
     served.deploy()
     assert served.on("w1", "systemctl list-units --all --plain --no-legend 'nexus-svc-broken*'") == ""
+
+
+# Busy for a while after its start, then idle for good.
+_BUSY = "import time; end = time.monotonic() + 45; exec('while time.monotonic() < end: pass'); time.sleep(9999)"
+_BUSY_BOX = "d='/bin/busybox date +%s'; end=$(($($d) + 45)); while [ $($d) -lt $end ]; do :; done; /bin/busybox sleep 9999"
+
+
+@pytest.mark.long
+def test_busy_services_grow_and_idle_ones_shrink(served: Lab) -> None:
+    """By measured CPU, a process and a container alike: one instance becomes two, and one again, each for a reason told."""
+    file = served.inventory.parent / "services.yml"
+    before = file.read_text()
+    scaled = {"replicas": {"min": 1, "max": 2, "cpu": 20}}
+    more = {
+        "busy": {"command": ["nice", "-n", "19", "python3", "-c", _BUSY], **scaled},
+        "busybox": {"image": images.IMAGE, "command": ["/bin/busybox", "sh", "-c", _BUSY_BOX], **scaled},
+    }
+    file.write_text(before + "".join(f"  {name}: {json.dumps(spec)}\n" for name, spec in more.items()))
+    try:
+        served.deploy()
+        for name in more:
+            eventually(lambda name=name: len(hosts_of(served, name)) == 2, 60)  # type: ignore[misc]
+        for name in more:
+            eventually(lambda name=name: len(hosts_of(served, name)) == 1, 180)  # type: ignore[misc]
+        said = served.ok("events", "--lines", "0")
+        assert said.count("1 to 2 replicas: CPU") == said.count("2 to 1 replicas: CPU") == len(more)
+    finally:
+        file.write_text(before)
+        served.deploy()

@@ -321,7 +321,7 @@ def test_what_does_not_come_back_is_a_fail_at_its_time(steady: Lab, tmp_path: Pa
     binary = steady.on("lb1", "readlink -f /usr/local/bin/caddy").strip()
     steady.on("lb1", f"mv {binary} {binary}.away")
     try:
-        running = Running(steady, tmp_path / "log", "kill-balancer", "--no-load", "--ttl", "20")
+        running = Running(steady, tmp_path / "log", "kill-balancer", "--no-load", "--ttl", "15")
         running.await_line(r" phase  +healing", 60)
     finally:
         steady.on("lb1", f"mv {binary}.away {binary}; systemctl reset-failed caddy; systemctl start caddy")
@@ -329,6 +329,7 @@ def test_what_does_not_come_back_is_a_fail_at_its_time(steady: Lab, tmp_path: Pa
     assert "FAIL" in running.said
 
 
+@pytest.mark.long  # the same without a drill: test_a_dead_worker_costs_no_request_and_leaves_no_duplicate
 def test_a_host_without_power_is_replaced_and_comes_back(steady: Lab) -> None:
     """The plug of a worker with replicas: they run elsewhere in the promised time, and users notice nothing."""
     record = drill(steady, "stop-host", "--target", "service:hello")
