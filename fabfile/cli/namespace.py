@@ -7,12 +7,12 @@ from typing import Any
 from invoke.collection import Collection
 from invoke.tasks import Task
 
-from . import bench, chaos, deploy, health, hosts, lab, pipes, primary, quality, reach, secrets, service, slips
+from . import bench, chaos, deploy, door, health, hosts, lab, pipes, primary, quality, reach, secrets, service, slips
 
 
 def namespace() -> Collection:
-    slips.teach()
-    pipes.teach()
+    door.wrap("parse_tasks", slips.answer)
+    door.wrap("parse_cleanup", pipes.answer)
     root = Collection()
     tasks: tuple[Task[Any], ...] = (
         deploy.detect, deploy.plan, deploy.deploy, deploy.rollback, deploy.unlock,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import select
 import sys
-from functools import wraps
 
 from invoke.exceptions import Exit
 from invoke.program import Program
+
+from .door import Plain
 
 CODE = 141  # as a shell tells a process that SIGPIPE ended
 
@@ -24,18 +25,10 @@ def leave_if_unread() -> None:
         raise Exit(code=CODE) from None
 
 
-def teach() -> None:
+def answer(plain: Plain, program: Program) -> None:
     """The same for what Invoke itself prints: --list and --help."""
-    plain = Program.parse_cleanup
-    if hasattr(plain, "__wrapped__"):
-        return
-
-    @wraps(plain)
-    def parse_cleanup(self: Program) -> None:
-        try:
-            plain(self)
-        except (BrokenPipeError, Exit):
-            leave_if_unread()
-            raise
-
-    Program.parse_cleanup = parse_cleanup  # type: ignore[method-assign]  # it has no hook for this
+    try:
+        plain(program)
+    except (BrokenPipeError, Exit):
+        leave_if_unread()
+        raise

@@ -4,38 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import wraps
 
 from invoke.exceptions import Exit, ParseError
 from invoke.program import Program
 
 from ..core.errors import InputError
 from ..core.yamltree import shown
+from .door import Plain
 
 
-def teach() -> None:
-    """Invoke's own message for a slip names nothing near, and it has no hook for another; so its one method is wrapped.
+def answer(plain: Plain, program: Program) -> None:
+    """Parses the words as Invoke does; its own message for a slip names nothing near."""
+    from .base import complain
 
-    This serves `inv` and `fab` alike, whoever starts them. Once is enough.
-    """
-    plain = Program.parse_tasks
-    if hasattr(plain, "__wrapped__"):
-        return
-
-    @wraps(plain)
-    def parse_tasks(self: Program) -> None:
-        from .base import complain
-
-        try:
-            plain(self)
-        except ParseError as error:
-            taken = [str(a.value) for a in getattr(error.context, "positional_args", ()) if str(a.value).startswith("-")]
-            message = f"No idea what {taken[0]!r} is!" if taken else str(error)  # an option that was read as a name
-            options = [*getattr(error.context, "flags", ()), *self.initial_context.flags]
-            complain(told(message, getattr(error.context, "name", None), self.parser.contexts, options))
-            raise Exit(code=1) from None
-
-    Program.parse_tasks = parse_tasks  # type: ignore[method-assign]  # that is the point
+    try:
+        plain(program)
+    except ParseError as error:
+        taken = [str(a.value) for a in getattr(error.context, "positional_args", ()) if str(a.value).startswith("-")]
+        message = f"No idea what {taken[0]!r} is!" if taken else str(error)  # an option that was read as a name
+        options = [*getattr(error.context, "flags", ()), *program.initial_context.flags]
+        complain(told(message, getattr(error.context, "name", None), program.parser.contexts, options))
+        raise Exit(code=1) from None
 
 
 def told(message: str, command: str | None, commands: Iterable[str], options: Iterable[str]) -> InputError:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..core.errors import NexusError
 from ..core.health import Health
-from .consul import Consul, ConsulException
+from .consul import Consul
 from .fleet import Fleet
 from .pki import WARN_DAYS, days_left
 from .ssh import Remote
@@ -50,8 +50,8 @@ def verify(fleet: Fleet, health: Health) -> Iterator[Check]:
 def _tried(name: str, check: Callable[[], tuple[bool, str]]) -> Check:
     try:
         return Check(name, *check())
-    except (NexusError, ConsulException) as error:
-        return Check(name, False, (str(error) or type(error).__name__).splitlines()[0])
+    except NexusError as error:
+        return Check(name, False, str(error).splitlines()[0])
 
 
 def _servers_alive(health: Health) -> Check:

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from consul import ConsulException
 
 from fabfile.core.health import ConsulWord, assess
 from fabfile.edge import verify
-from fabfile.edge.ssh import Result
+from fabfile.edge.consul import Refusal
+from fabfile.edge.ssh import Remote, Result
 from fabfile.edge.verify import Check
 
 from .samples import bare_facts, cluster_of
@@ -80,11 +80,12 @@ def test_without_a_leader_nothing_is_registered(monkeypatch: pytest.MonkeyPatch)
     assert not Answering.known
 
 
-def test_an_error_without_words_is_a_reason_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An API that fails without saying why is told by the failure's name."""
+def test_what_consul_refuses_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check fails with Consul's own words, and the others are made all the same."""
 
-    def failing(_remote: object) -> None:
-        raise ConsulException
+    def failing(remote: Remote) -> None:
+        raise Refusal(remote.host.name, "/v1/status/leader", 500, "No cluster leader\n")
 
     monkeypatch.setattr(verify, "Consul", failing)
-    assert (checks("m1", "m2")[API].passed, checks("m1", "m2")[API].detail) == (False, "ConsulException")
+    found = checks("m1", "m2")[API]
+    assert (found.passed, found.detail) == (False, "m1: Consul refused /v1/status/leader: 500 No cluster leader")
