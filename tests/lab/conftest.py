@@ -83,11 +83,16 @@ class Lab:
     inventory: Path
 
     def inv(
-        self, *words: str, timeout: float = 180, env: dict[str, str] | None = None
+        self, *words: str, timeout: float = 180, env: dict[str, str] | None = None, own: bool = False
     ) -> subprocess.CompletedProcess[str]:
-        """The toolkit as a process; output captured."""
+        """The toolkit as a process; output captured. `own`: with a Python, an argv and an environment of its own."""
+        argv, environment = self.argv(*words), self.env(env)
         try:
-            return warm.run(["--search-root", str(ROOT), *words], self.env(env), ROOT, timeout)
+            if own:
+                return subprocess.run(
+                    argv, cwd=ROOT, env=environment, text=True, capture_output=True, timeout=timeout, check=False
+                )
+            return warm.run(argv[argv.index("--search-root") :], environment, ROOT, timeout)
         except subprocess.TimeoutExpired as late:
             said = (late.stderr or b"").decode()[-3000:]  # where it stood still
             raise AssertionError(f"inv {' '.join(words)} did not end in {timeout:.0f} s:\n{said}") from late

@@ -104,11 +104,11 @@ def watched(fresh_lab: Lab) -> Watched:
     said = {}
     try:
         for words in (("plan",), ("plan", "--json"), ("deploy", "--yes"), ("status", "--json")):
-            done = lab.inv(*words)
+            done = lab.inv(*words, own=True)
             assert done.returncode == (2 if words[0] == "plan" else 0), f"{words}: {done.stdout}{done.stderr}"
             said[" ".join(words)] = done.stdout + done.stderr
         lab.on("w1", "echo '# drift' >>/etc/systemd/system/consul.service; mv /usr/bin/sha256sum /usr/bin/sha256sum.away")
-        done = lab.inv("deploy", "--yes", "--debug")
+        done = lab.inv("deploy", "--yes", "--debug", own=True)
         lab.on("w1", "mv /usr/bin/sha256sum.away /usr/bin/sha256sum")
         said["deploy --debug"] = done.stdout + done.stderr
         assert done.returncode != 0
