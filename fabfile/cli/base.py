@@ -113,15 +113,15 @@ def inventory(path: str | None) -> Cluster:
     return _warned(*load(path, os.environ, Path.cwd()))
 
 
-def with_services(path: str | None) -> tuple[Cluster, Services]:
+def with_services(path: str | None, warn: bool = True) -> tuple[Cluster, Services]:
     """The checked cluster and the services beside it, for commands that bring them about or look at them.
 
-    The faults of both files are told together, and before any connection.
+    The faults of both files are told together, and before any connection. `warn`: whether the warnings are said.
     """
     from ..edge.services import load_both
 
     cluster, warnings, offered = load_both(path, os.environ, Path.cwd())
-    return _warned(cluster, warnings), offered
+    return _warned(cluster, warnings if warn else ()), offered
 
 
 def _warned(cluster: Cluster, warnings: Sequence[str]) -> Cluster:

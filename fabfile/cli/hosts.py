@@ -88,7 +88,7 @@ def add_worker(
     """Grow the cluster by one worker: pin its key, add it to hosts.yml, deploy it, wait until it is alive."""
     from ..edge.inventory import add_host, restore
 
-    cluster, _ = with_services(inventory_)
+    cluster, _ = with_services(inventory_, warn=False)  # said once, when the new host is in it
     if any(h.ssh == address and (h.port or 22) == (port or 22) for h in cluster.hosts):
         raise InputError([f"{address} is in {cluster.source.name} already"], "inv deploy brings it up to date")
     name = name or next_name(cluster)
