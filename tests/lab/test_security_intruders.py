@@ -206,7 +206,7 @@ def test_a_foreign_authoritys_certificate_opens_no_rpc(lab: Lab, intruder: Intru
         since = lab.on("m1", "date +%s").strip()
         heard = f"journalctl -u consul -o cat --since @{since} | grep {ADDRESS['spare']}"
         why = "certificate signed by unknown authority|unknown certificate|bad certificate"
-        assert_nothing_is_answered(lab, lambda: lab.on("m1", heard), why)
+        assert_nothing_is_answered(lab, lambda: lab.on("m1", heard, check=False), why)
     lab.on("spare", "rm -f /root/*.pem")
 
 

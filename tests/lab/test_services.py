@@ -375,7 +375,7 @@ def test_busy_services_grow_and_idle_ones_shrink(served: Lab) -> None:
     scaled = {"replicas": {"min": 1, "max": 2, "cpu": 20}}
     more = {
         "busy": {"command": ["nice", "-n", "19", "python3", "-c", _BUSY], **scaled},
-        "busybox": {"image": images.IMAGE, "command": ["/bin/busybox", "sh", "-c", _BUSY_BOX], **scaled},
+        "busybox": {"image": images.IMAGE, "args": ["/bin/busybox", "sh", "-c", _BUSY_BOX], **scaled},
     }
     file.write_text(before + "".join(f"  {name}: {json.dumps(spec)}\n" for name, spec in more.items()))
     try:
