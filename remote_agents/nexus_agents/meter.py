@@ -68,7 +68,7 @@ def processes(root: Path = Path("/proc")) -> dict[str, int]:
     found: dict[str, int] = {}
     for folder in root.iterdir():
         if folder.name.isdecimal():
-            with contextlib.suppress(OSError):  # it has ended
+            with contextlib.suppress(OSError, ValueError):  # it has ended, or ends
                 if unit := _UNIT.search((folder / "cgroup").read_text()):
                     fields = (folder / "stat").read_text().rpartition(")")[2].split()
                     found[unit[1]] = found.get(unit[1], 0) + sum(map(int, fields[11:15])) * _TICK

@@ -24,6 +24,35 @@ def pids(lab: Lab) -> dict[str, str]:
     return {h: lab.on(h, "systemctl show -p MainPID --value consul").strip() for h in HOSTS}
 
 
+def assert_agents_token_works(lab: Lab, host: str) -> None:
+    """A check that the agent makes by itself comes to the servers only by the agent's own token."""
+    lab.consul(host, "maint -enable -reason tried")
+    try:
+        lab.eventually("m1", f"curl -s http://127.0.0.1:8500/v1/health/node/{host} | grep -q _node_maintenance")
+    finally:
+        lab.consul(host, "maint -disable")
+    lab.eventually("m1", f"! curl -s http://127.0.0.1:8500/v1/health/node/{host} | grep -q _node_maintenance")
+
+
+_SHOWN = """
+import hashlib, socket, ssl
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+try:
+    link = socket.create_connection(("198.18.7.11", 8300), 2)
+    link.sendall(b"\\x03")  # Consul's own first byte of a call under TLS
+    print(hashlib.sha256(context.wrap_socket(link).getpeercert(True)).hexdigest())
+except OSError:
+    pass
+"""
+
+
+def shown(lab: Lab) -> tuple[str, str]:
+    """(main PID, sum of the certificate that the server on m1 shows to whoever calls; "" where it does not answer)."""
+    pid = lab.on("m1", "systemctl show -p MainPID --value consul").strip()
+    return pid, lab.on("m1", "python3 -", stdin=_SHOWN).strip()
+
+
 def starts(lab: Lab) -> dict[str, int]:
     """Host -> how often systemd has started Consul there."""
     return {h: int(lab.on(h, "journalctl -u consul -o cat | grep -c '^Started consul.service'")) for h in HOSTS}
@@ -67,20 +96,24 @@ def test_a_token_rotation_voids_the_old_ones(well: Lab) -> None:
     assert refused(well, str(old["management"]))
     assert not refused(well, str(new["management"]))
     assert pids(well) == before
+    assert_agents_token_works(well, "w1")
     assert well.status()["healthy"]
 
 
 def test_a_certificate_rotation_ends_with_the_new_ca_alone(well: Lab) -> None:
     """Three passes and one restart later every host trusts and shows the new CA only, and the quorum was never lost."""
-    before, started = well.on("w1", "cat /etc/consul.d/tls/ca.pem"), starts(well)
+    before, started, first = well.on("w1", "cat /etc/consul.d/tls/ca.pem"), starts(well), shown(well)
+    assert first[1]
+    seen = set()
     running = well.start("secrets.rotate", "certs", "--yes")
     lost = 0
     while running.poll() is None:
         up = sum(well.on(m, "systemctl is-active consul", check=False).strip() == "active" for m in ("m1", "m2", "m3"))
         lost += up < 2
-        time.sleep(0.1)
+        seen.add(shown(well))
     assert running.returncode == 0
     assert lost == 0
+    assert {sum_ for pid, sum_ in seen if pid == first[0]} - {first[1], ""}  # the new one, by a reload alone
     assert starts(well) == {host: times + 1 for host, times in started.items()}
     for host in HOSTS:
         now = well.on(host, "cat /etc/consul.d/tls/ca.pem")

@@ -42,6 +42,8 @@ def test_a_units_processes_are_counted_with_their_ended_children(tmp_path: Path,
     process(tmp_path, 11, cgroup, "7 0 0 0", "(a) b (c)")
     process(tmp_path, 12, "0::/system.slice/consul.service\n", "5000 0 0 0")
     (tmp_path / "13").mkdir()  # it ends while we look
+    process(tmp_path, 14, cgroup, "")
+    (tmp_path / "14" / "stat").write_text("")
     (tmp_path / "uptime").write_text("1 1\n")
     assert processes(tmp_path) == {UNIT: 130 * TICK}
 
