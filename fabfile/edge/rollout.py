@@ -170,7 +170,9 @@ def _awaken(fleet: Fleet, server: Remote, screen: Screen) -> None:
         time.sleep(0.2)
     for name in sorted(late):
         screen.step(name, "restart consul.service: it would notice the ACLs only later")
-        fleet[name].run(["systemctl", "restart", "consul.service"])
+    _, faults = each([fleet[name] for name in sorted(late)], lambda r: r.run(["systemctl", "restart", "consul.service"]))
+    if faults:
+        raise Several(faults)
 
 
 def _verify(fleet: Fleet, draft: Draft) -> None:
