@@ -1,4 +1,5 @@
-"""nexus-orchestrator: one a manager, one of them primary. Sees the cluster, decides, writes each worker's orders."""
+"""nexus-orchestrator: one a manager, one of them primary. Who that is, and how it goes from one to the other; `reign` is
+what the primary does."""
 
 from __future__ import annotations
 
@@ -9,24 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from . import wire
-from .api import Consul, ConsulError, decoded, encoded, putting
-from .autoscaler import Autoscaler, counting
-from .board import Board, Watchman, instances
+from .api import Consul, ConsulError, encoded
+from .board import Board
 from .clock import now
-from .decide import decide
 from .lease import Session
 from .notify import notify, say
-from .orders import Orders, Specs, event_of, fitting, wishes
 from .primary import NotPrimary, Primary
 from .promotion import MAKE_WAY, Desk, Promotion
-from .shapes import Action, Observed
+from .reign import Reign
 from .silence import BEAT, Silence
 
 TICK = 1.0  # seconds between two looks without any news
 HEARTBEAT = 30.0  # seconds after which the same sentence is said again
 KEEP_OUT = 10.0  # seconds that a host which gave the lock up leaves it to others
 COURTESY = 0.5  # seconds that a free lock is left to the one that is `primary: true` in hosts.yml
-BATCH = 24  # actions in one transaction, which takes 64 operations: an event each, and as many orders at most
 
 
 class Orchestrator:
@@ -37,12 +34,10 @@ class Orchestrator:
         self._session = Session(consul, host)
         self._primary = Primary(consul, self._session, host, state / "epoch")
         self._board = Board(consul)
-        self._watchman = Watchman()
-        self._autoscaler = Autoscaler()
+        self._reign = Reign(consul, self._primary, self._board)
         self._silence = Silence()
         self._beat_at = float("-inf")
         self._desk = Desk()
-        self._orders: Orders | None = None  # None: to be read again
         self._was_primary = False
         self._kept: str | None = None  # the session whose id ExecStopPost finds
         self._kept_out_until, self._free_since = float("-inf"), float("inf")
@@ -61,7 +56,7 @@ class Orchestrator:
             except NotPrimary as lost:
                 self._step_down(str(lost))
             except ConsulError as error:
-                self._orders = None  # nobody knows what of the last write took
+                self._reign.doubt()  # nobody knows what of the last write took
                 self._sentence(f"waiting for Consul: {error}")
             self._board.changed.wait(TICK)
             self._board.changed.clear()
@@ -119,8 +114,8 @@ class Orchestrator:
             self._sentence(f"the lock is free, but not ours yet: {error}")
             self._board.changed.wait(0.2)
             return
-        self._was_primary, self._orders, self._beat_at = True, None, now()
-        self._watchman.dead_since.clear()
+        self._was_primary, self._beat_at = True, now()
+        self._reign.begin()
         self._desk.took_the_lock(self._board.promotion())
         self._sentence(f"primary, epoch {self._primary.epoch}")
 
@@ -152,7 +147,7 @@ class Orchestrator:
 
     def _step_down(self, why: str) -> None:
         self._primary.forget()
-        self._was_primary, self._orders = False, None
+        self._was_primary = False
         self._sentence(f"stopped acting as primary of epoch {self._primary.epoch}: {why}")
 
     def _leave(self) -> None:
@@ -178,7 +173,7 @@ class Orchestrator:
             return False
         self._kept_out_until = now() + KEEP_OUT
         self._primary.resign(f"{wish.to} is to take over")
-        self._was_primary, self._orders = False, None
+        self._was_primary = False
         self._sentence(f"handed over to {wish.to}")
         return True
 
@@ -188,48 +183,8 @@ class Orchestrator:
         self._desk.answered(wish.index)
 
     def _cycle(self) -> None:
-        """One look at the cluster, one decision, one transaction for all of it."""
-        if self._hands_over(self._desk.open(self._board.promotion())):
-            return
-        if self._orders is None:
-            self._board.confirm()
-            orders = self._read_orders()
-            self._autoscaler.load(self._consul.read(wire.SCALES, consistent=True)[1])
-            self._orders = orders
-        self._primary.prune_events()
-        specs, reports = self._board.wanted(), self._board.reports()
-        if specs is None:
-            self._sentence("no services were ever published")
-            return
-        workers = self._watchman.workers(self._board.nodes(), self._board.health(), now())
-        counts, news = self._autoscaler.counts(specs, counting(reports, workers, self._orders), now())
-        observed = Observed(
-            workers,
-            {h: {s: str(spec["revision"]) for s, spec in o.items()} for h, o in self._orders.items()},
-            instances(reports, self._board.health()),
-        )
-        decision = decide(observed, wishes(specs, counts))
-        self._carry_out(decision.actions[:BATCH], specs, news)  # the rest is decided again, right after
-        self._sentence("; ".join((decision.sentence, *decision.notes)))
-
-    def _carry_out(self, actions: Sequence[Action], specs: Specs, news: Mapping[str, str]) -> None:
-        if not actions and not news:
-            return
-        assert self._orders is not None  # noqa: S101  _cycle has read them
-        actions, fresh, operations = fitting(self._orders, actions, specs, self._primary.epoch)
-        if news:
-            operations.append(putting(wire.SCALES, self._autoscaler.dump()))
-        news = dict(sorted(news.items())[: 60 - 2 * len(actions)])  # a later change tells of the rest
-        events = [{"kind": "scale", "service": name, "text": text} for name, text in news.items()]
-        events += [event_of(action) for action in actions]
-        self._primary.act(operations, events)
-        self._orders = fresh
-        self._board.changed.set()
-
-    def _read_orders(self) -> Orders:
-        _, entries = self._consul.get(f"/v1/kv/{wire.PLACEMENT}?recurse&consistent")
-        return {wire.host_of(e["Key"]): dict((decoded(e) or {}).get("services", {})) for e in entries or ()
-                if e["Key"] == wire.orders_key(wire.host_of(e["Key"]))}  # fmt: skip
+        if not self._hands_over(self._desk.open(self._board.promotion())):
+            self._sentence(self._reign.cycle())
 
     def _sentence(self, text: str) -> None:
         """One line a cycle; the same one again only every half a minute."""

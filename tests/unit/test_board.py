@@ -24,6 +24,7 @@ from remote_agents.nexus_agents.orchestrator import Orchestrator
 from remote_agents.nexus_agents.orders import MOST_BYTES, event_of, fitting, ordered, wishes
 from remote_agents.nexus_agents.primary import BATCH, KEPT_EVENTS, PRUNE_AFTER, NotPrimary, Primary
 from remote_agents.nexus_agents.promotion import Desk, Promotion
+from remote_agents.nexus_agents.reign import Reign
 from remote_agents.nexus_agents.shapes import Action, Instance, Wish, Worker
 
 MOST_OPERATIONS = 64  # of one transaction: Consul's maxTxnOps
@@ -402,7 +403,7 @@ def primary(store: Store, tmp_path: Path, specs: Mapping[str, Any] | None, **mor
         "lock": None, "promote": None, "wanted": wish, "reports": None, "nodes": nodes, "health": [], **more})  # fmt: skip
     made._primary = Primary(store, Held(), "m1", tmp_path / "epoch")  # type: ignore[arg-type]
     made._primary._held, made._primary.epoch = "s-1", 3
-    made._autoscaler, made._watchman, made._orders = Autoscaler(), Watchman(), None
+    made._reign = Reign(store, made._primary, made._board)  # type: ignore[arg-type]
     made._board.confirm = Mock()  # type: ignore[method-assign]  what the watches have is what there is
     made._was_primary, made._said, made._desk = True, ("", 0.0), Desk()
     return made
@@ -415,7 +416,7 @@ def cycles(made: Orchestrator, store: Store, most: int = 100) -> None:
         try:
             made._cycle()
         except ConsulError:
-            made._orders = None
+            made._reign.doubt()
         if len(store.sizes) == before:
             return
     raise AssertionError(f"no end after {most} cycles; operations: {store.sizes[-5:]}")
