@@ -78,7 +78,7 @@ def test(c: Context, unit: bool = False, only: str = "", long: bool = False) -> 
         raise Exit(code=subprocess.call([*pytest, "tests/unit"], cwd=ROOT))
     # the lab's tests wait most of the time: the others run beside them, and are told afterwards
     with tempfile.TemporaryFile() as said:
-        words = ["nice", *pytest, "tests/unit", "-p", "no:cacheprovider"]
+        words = ["nice", "-n", "19", *pytest, "tests/unit", "-p", "no:cacheprovider"]
         beside = subprocess.Popen(words, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
         try:
             marks = "not arm64" if long else "not arm64 and not long"
