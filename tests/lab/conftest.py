@@ -161,6 +161,10 @@ class Lab:
         other.write_text(text.replace(old, new))
         return Lab(other)
 
+    def up(self, host: str, *units: str) -> None:
+        """All of them run; `is-active` of several is content with one."""
+        self.eventually(host, " && ".join(f"systemctl is-active {unit}" for unit in units))
+
     def eventually(self, host: str, command: str, seconds: float = 30) -> None:
         """The command succeeds on the host within a generous while."""
         until = time.monotonic() + seconds

@@ -124,7 +124,7 @@ def test_a_power_cut_in_the_commit_is_finished_at_boot(well: Lab) -> None:
         "mv consul.hcl consul.hcl.nexus-new-${g##*/} && ln -s $g /var/lib/nexus/pending",
     )
     subprocess.run(["docker", "restart", "--time", "1", "nexus-lab-w1"], check=True, capture_output=True)
-    well.eventually("w1", "systemctl is-active ssh consul nexus-worker", 30)
+    well.up("w1", "ssh", "consul", "nexus-worker")
     assert well.on("w1", "cat /etc/consul.d/consul.hcl") == content
     assert well.on("w1", "ls /var/lib/nexus/pending", check=False) == ""
     assert well.inv("plan", "--hosts", "w1").returncode == 0

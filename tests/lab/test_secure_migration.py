@@ -20,7 +20,7 @@ from fabfile.lab import compose
 
 from .conftest import HOSTS, MANAGERS, ROOT, Lab, wipe
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]  # from one of our own early commits; no everyday way
 FIRST_SECURE = "fabfile/core/consul_files.py"  # the commit that brought this file is the first that secures
 API = "http://127.0.0.1:8500/v1"
 LONGEST = 10.0  # seconds that an agent may know no raft leader: an election, or its own restart
@@ -151,7 +151,6 @@ def opened(lab: Lab, toolkit_before: Path) -> Iterator[Open]:
     lab.on("m1", "touch /run/leader.stop")
 
 
-@pytest.mark.long
 def test_an_open_cluster_becomes_secure_and_loses_nothing(opened: Open) -> None:
     """One deploy, three passes: a leader all the time but for elections, and the service never stops."""
     lab = opened.lab

@@ -75,7 +75,7 @@ def test_after_a_restart_the_rules_are_there_before_sshd(lab: Lab) -> None:
     """At boot the table is loaded before sshd so much as starts, and the very same rules are in force."""
     rules = lab.on("w2", "nft list table inet nexus")
     subprocess.run(["docker", "restart", "--time", "2", "nexus-lab-w2"], check=True, capture_output=True)
-    lab.eventually("w2", "systemctl is-active ssh consul")
+    lab.up("w2", "ssh", "consul")
     assert lab.on("w2", "nft list table inet nexus") == rules
     show = "systemctl show --value -p {} {}"
     loaded = int(lab.on("w2", show.format("ActiveEnterTimestampMonotonic", "nexus-firewall")))

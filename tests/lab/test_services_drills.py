@@ -342,8 +342,8 @@ def test_a_host_without_power_is_replaced_and_comes_back(steady: Lab) -> None:
 
 def test_a_gameday_has_a_table_a_page_and_an_exit_code(steady: Lab) -> None:
     """A short one; what does not fit the cluster is left out with its reason, and does not count."""
-    said = steady.ok("chaos.gameday", "--only", "kill-consul,fill-disk,kill-agent", "--yes", timeout=300)
-    assert said.count("PASS") >= 3
+    said = steady.ok("chaos.gameday", "--only", "fill-disk,kill-agent", "--yes", timeout=300)
+    assert said.count("PASS") >= 2
     assert "SKIPPED" in said
     page = re.search(r"report: (\S+gameday\.html)", said)
     assert page is not None
