@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from . import systemd, wire
-from .api import Consul, ConsulError, decoded
+from .api import Consul, decoded
 from .clock import now
 from .cpu import Cpu
 from .files import write
 from .meter import Meter
 from .notify import notify, say
 from .registrar import Registrar
+from .reporter import Reporter, told_of
 from .steps import DRAIN, Memory, Step, Unit, Verdict, judge
 from .watch import Watch
 
 TICK = 1.0  # seconds between two looks at systemd without any news
 FIRST_LOOK = 1.0  # seconds: whoever reports before it knows its checks would call all of them starting
-REPORT_EVERY = 10.0  # seconds; at once when a state changes
 Specs = Mapping[str, dict[str, Any]]
 
 
@@ -115,8 +115,7 @@ class Worker:
                 self._take(verdict.step, spec)
         alive = frozenset(n for n, u in units.items() if u.active == "active")
         self._registrar.want({n: specs[n] for n, v in found.items() if v.listed and n in specs}, alive)
-        services = _told_of(found, units, cpus)
-        self._reports.tell({"epoch": self._orders["epoch"], "services": services})
+        self._reports.tell({"epoch": self._orders["epoch"], "services": told_of(found, units, cpus)})
 
     def _passing(self, name: str) -> bool | None:
         """With Consul's agent away its last word is old: no reason to kill anything."""
@@ -158,56 +157,11 @@ class Worker:
         write(self._file, json.dumps(orders), 0o600)
 
 
-def _told_of(
-    found: Mapping[str, Verdict], units: Mapping[str, Unit], cpus: Mapping[str, float]
-) -> dict[str, dict[str, Any]]:
-    """The services of wire.REPORT."""
-    services = {}
-    for name, verdict in found.items():
-        unit = units.get(name)
-        if unit is None and verdict.state == "stopped":
-            continue
-        services[name] = {
-            "revision": unit.revision if unit else None, "state": verdict.state, "cpu": cpus.get(name),
-            "restarts": unit.restarts if unit else 0, "note": verdict.note,
-        }  # fmt: skip
-    return services
-
-
 def _are_orders(value: Any) -> bool:
     return (
         isinstance(value, dict) and isinstance(value.get("epoch"), int) and isinstance(value.get("services"), dict)
         and all(isinstance(s, dict) and "revision" in s and "check" in s for s in value["services"].values())
     )  # fmt: skip
-
-
-class Reporter(threading.Thread):
-    """Writes this worker's report into the KV store: at once when a state is new, else now and then. Never waited for."""
-
-    def __init__(self, consul: Consul, host: str) -> None:
-        super().__init__(name="reporter", daemon=True)
-        self._consul, self._host = consul.again(), host
-        self._due = threading.Event()
-        self._report: dict[str, Any] = {}
-        self._states: object = None
-
-    def tell(self, report: dict[str, Any]) -> None:
-        self._report = report
-        states = (report["epoch"], {n: (s["state"], s["revision"]) for n, s in report["services"].items()})
-        if states != self._states:
-            self._states = states
-            self._due.set()
-
-    def run(self) -> None:
-        while True:
-            self._due.wait(REPORT_EVERY)
-            self._due.clear()
-            try:
-                at = {"at": round(time.time(), 1)}
-                self._consul.put(f"/v1/kv/{wire.report_key(self._host)}", {**self._report, **at}, timeout=8.0)
-            except ConsulError:
-                time.sleep(1.0)
-                self._due.set()
 
 
 def main(settings: Mapping[str, Any], token: str) -> int:
