@@ -88,7 +88,7 @@ class Consul(BaseConsul):  # type: ignore[misc]
         token = remote.token if token == "" else token
         self._remote = remote
         self._given = token
-        super().__init__(token=token)
+        super().__init__("127.0.0.1", PORT, token, "http", verify=True)  # what is not given, it takes from CONSUL_HTTP_*
         self.token = token
 
     @property

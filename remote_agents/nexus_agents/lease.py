@@ -47,6 +47,7 @@ class Session(threading.Thread):
         self._consul = consul.again()
         self._host = host
         self._id: str | None = None
+        self._registered = False
         self._lease = Lease()
         self._over = threading.Event()
 
@@ -71,6 +72,8 @@ class Session(threading.Thread):
 
     def _beat(self, began: float) -> None:
         try:
+            if not self._registered:  # by another process, whose token may be deleted: the agent would go on to use it
+                self._register()
             self._consul.put(f"/v1/agent/check/pass/{CHECK}", timeout=LIMIT)
         except ConsulError as error:
             if error.code not in (404, 500):  # unknown to the agent: 404 now, 500 in older versions
@@ -85,6 +88,7 @@ class Session(threading.Thread):
     def _register(self) -> None:
         check = {"TTL": "3s", "Status": "passing", "Notes": "the orchestrator of this host is at work"}
         self._consul.put("/v1/agent/service/register", {"Name": SERVICE, "Check": check}, LIMIT)
+        self._registered = True
 
     def _wanted(self) -> dict[str, Any]:
         return {

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .clock import now
 from .cpu import Cpu
@@ -35,6 +35,7 @@ class Meter(threading.Thread):
     def __init__(self) -> None:
         super().__init__(name="meter", daemon=True)
         self._wanted: Mapping[str, bool] = {}
+        self._spent = Spent()
         self.percents: Mapping[str, float] = {}
 
     def want(self, specs: Mapping[str, Mapping[str, Any]], counted: Mapping[str, int]) -> None:
@@ -48,30 +49,65 @@ class Meter(threading.Thread):
     def run(self) -> None:
         cpu = Cpu()
         while True:
-            self.percents = cpu.percents(_used(self._wanted), now())
+            self.percents = cpu.percents(self._used(self._wanted), now())
             time.sleep(PERIOD)
 
+    def _used(self, wanted: Mapping[str, bool]) -> dict[str, int]:
+        """Service -> CPU time in ns, -1 where nobody knows. `wanted`: whether it is a container."""
+        units = {} if all(wanted.values()) else self._spent.after(processes())
+        return {
+            name: container(instance_id(name)) if boxed else units.get(unit_name(name), -1)
+            for name, boxed in wanted.items()
+        }
 
-def _used(wanted: Mapping[str, bool]) -> dict[str, int]:
-    """Service -> CPU time in ns, -1 where nobody knows. `wanted`: whether it is a container."""
-    units = {} if all(wanted.values()) else processes()
-    return {
-        name: container(instance_id(name)) if boxed else units.get(unit_name(name), -1) for name, boxed in wanted.items()
-    }
+
+class Process(NamedTuple):
+    """`own`: ns of its own; `ended`: of its children that have ended and that it has waited for."""
+
+    unit: str
+    own: int
+    ended: int
 
 
-def processes(root: Path = Path("/proc")) -> dict[str, int]:
-    """Unit of ours -> ns that its processes have used, with those of their children that have ended.
+Processes = Mapping[tuple[int, int], Process]  # by pid and start, for a pid alone may have been given away again
 
-    proc(5): the fields utime to cstime of `stat`, in clock ticks; the unit ends the path in `cgroup`, v1 and v2 alike.
-    """
-    found: dict[str, int] = {}
+
+class Spent:
+    """What units have used in all. Pure, between two looks: a process that has ended takes its time with it, unless its
+    parent has waited for it; then it stands there a second time, and only what was not seen of it counts."""
+
+    def __init__(self) -> None:
+        self._before: Processes = {}
+        self._total: dict[str, int] = {}
+
+    def after(self, found: Processes) -> dict[str, int]:
+        """Unit -> ns, of those that have processes. Never less than at the look before while one of them lives."""
+        new: dict[str, int] = {}
+        ended: dict[str, int] = {}
+        for key, process in found.items():
+            before = self._before.get(key, Process(process.unit, 0, 0))
+            new[process.unit] = new.get(process.unit, 0) + process.own - before.own
+            ended[process.unit] = ended.get(process.unit, 0) + process.ended - before.ended
+        for key, process in self._before.items():
+            if key not in found and process.unit in ended:
+                ended[process.unit] -= process.own + process.ended
+        self._total = {u: self._total.get(u, 0) + used + max(0, ended[u]) for u, used in new.items()}
+        self._before = found
+        return dict(self._total)
+
+
+def processes(root: Path = Path("/proc")) -> Processes:
+    """Those of our units. proc(5): utime to cstime and starttime of `stat`, in clock ticks; the unit ends the path in
+    `cgroup`, v1 and v2 alike."""
+    found = {}
     for folder in root.iterdir():
         if folder.name.isdecimal():
             with contextlib.suppress(OSError, ValueError):  # it has ended, or ends
                 if unit := _UNIT.search((folder / "cgroup").read_text()):
                     fields = (folder / "stat").read_text().rpartition(")")[2].split()
-                    found[unit[1]] = found.get(unit[1], 0) + sum(map(int, fields[11:15])) * _TICK
+                    user, system, of_children, for_children = (int(ticks) * _TICK for ticks in fields[11:15])
+                    key = int(folder.name), int(fields[19])
+                    found[key] = Process(unit[1], user + system, of_children + for_children)
     return found
 
 

@@ -15,6 +15,7 @@ from .clock import now
 from .notify import say
 
 FRESH = 2.0  # seconds; a look is due every half
+VOUCH = 2.0  # seconds
 PREFIX = wire.instance_id("")
 REVISION = "nexus_revision"
 
@@ -52,6 +53,7 @@ class Registrar(threading.Thread):
         self.looked = threading.Event()  # once the agent has answered
         self._looked_at = float("-inf")
         self._refused = False
+        self._vouched: set[str] = set()  # what this process has registered
 
     def want(self, listed: Mapping[str, Mapping[str, Any]], alive: frozenset[str]) -> None:
         """From now on exactly these instances are to be registered."""
@@ -96,6 +98,7 @@ class Registrar(threading.Thread):
         for name in mine.keys() - self._listed.keys():
             try:
                 self._consul.put(f"/v1/agent/service/deregister/{wire.instance_id(name)}", timeout=10.0)
+                self._vouched.discard(name)
             except ConsulError as error:
                 faults.append(error)
         for name, spec in self._listed.items():
@@ -103,13 +106,26 @@ class Registrar(threading.Thread):
                 self._list(name, spec, mine.get(name))
             except ConsulError as error:  # one that is refused must not keep the others out
                 faults.append(error)
+        if not faults:
+            self._vouch()
         if faults:
             raise faults[0]
+
+    def _vouch(self) -> None:
+        """Registers anew what another process has: the agent tells the servers of a service with the token that it was
+        registered with, and a rotation has deleted the one of before. One a turn and briefly, for nothing else waits
+        for it; the check keeps its state."""
+        for name in (self._listed or {}).keys() - self._vouched:
+            wanted = registration((self._listed or {})[name], self._address, self._advertise)
+            self._consul.put("/v1/agent/service/register", wanted, timeout=VOUCH)
+            self._vouched.add(name)
+            return
 
     def _list(self, name: str, spec: Mapping[str, Any], known: Mapping[str, Any] | None) -> None:
         wanted = registration(spec, self._address, self._advertise)
         if not same(known, wanted):
             self._consul.put("/v1/agent/service/register", wanted, timeout=10.0)
+            self._vouched.add(name)
         if spec["check"]["kind"] == "ttl":
             verb = "pass" if name in self._alive else "fail"
             self._consul.put(f"/v1/agent/check/{verb}/service:{wire.instance_id(name)}")

@@ -1,7 +1,7 @@
 """The lab for tests: pytest-docker starts the very Compose file that `inv lab.up` uses, fresh, and removes it.
 
-Tests look at hosts through `docker exec`, not through the toolkit, and run the toolkit as its users do: as a
-process. NEXUS_LAB_KEEP=1 leaves the lab standing afterwards (and starts from the one that stands).
+Tests look at hosts from inside (entrance.py), not through the toolkit, and run the toolkit as a process (warm.py, or with
+a Python of its own). NEXUS_LAB_KEEP=1 leaves the lab standing afterwards (and starts from the one that stands).
 """
 
 from __future__ import annotations

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +21,7 @@ from fabfile.drills.load import Load, Place
 from fabfile.lab import compose, images
 
 from . import pythons
-from .conftest import MANAGERS, ROOT, Lab, eventually, hosts_of
+from .conftest import HOSTS, MANAGERS, ROOT, Lab, eventually, hosts_of
 
 pytestmark = pytest.mark.lab
 WORKERS = ("m1", "w1", "w2")
@@ -112,13 +114,67 @@ def kills(lab: Lab, host: str, times: int) -> None:
         lab.eventually(host, _BACK.format(unit=unit, before=before), 10)
 
 
+def refused(lab: Lab, token: str) -> bool:
+    """Whether the API on m1 knows this token no more. The token goes in on stdin."""
+    ask = "curl -s -o /dev/null -w '%{http_code}' -H @- http://127.0.0.1:8500/v1/acl/token/self"
+    return lab.on("m1", ask, stdin=f"X-Consul-Token: {token}") == "403"
+
+
+def token_files(lab: Lab) -> dict[str, str]:
+    return {h: lab.on(h, "sha256sum </etc/consul.d/secret-tokens.hcl") for h in HOSTS}
+
+
+def consul_pids(lab: Lab) -> dict[str, str]:
+    return {h: lab.on(h, "systemctl show -P MainPID consul").strip() for h in HOSTS}
+
+
+def test_a_token_rotation_voids_the_old_ones(served: Lab) -> None:
+    """Killed half way and run again, it ends with new tokens for everybody; the old ones, management's too, are refused.
+    No Consul and no service was restarted."""
+    old, pids, ours = served.secrets(), consul_pids(served), running(served, "nexus-svc-hello.service")
+    files = token_files(served)
+    first = served.start("secrets.rotate", "tokens", "--yes")
+    eventually(lambda: token_files(served) != files, 30)
+    assert first.poll() is None
+    os.killpg(first.pid, signal.SIGKILL)
+    assert first.wait() == -signal.SIGKILL
+    time.sleep(1)  # what a host has begun it finishes
+    assert any(now == files[host] for host, now in token_files(served).items())
+    served.ok("secrets.rotate", "tokens", "--yes")
+    new = served.secrets()
+    assert new["management"] != old["management"]
+    assert new["retired"] == []
+    assert all(now != files[host] for host, now in token_files(served).items())
+    for name, token in old["tokens"].items():
+        assert refused(served, token["secret"]), name
+    assert refused(served, str(old["management"]))
+    assert not refused(served, str(new["management"]))
+    assert consul_pids(served) == pids
+    assert running(served, "nexus-svc-hello.service") == ours
+    assert served.status()["healthy"]
+
+
+def passing(lab: Lab, service: str) -> str:
+    """What a server, not the host's own agent, knows of the service's instances that pass."""
+    ask = f"curl -s -H @- 'http://127.0.0.1:8500/v1/health/service/{service}?passing&consistent'"
+    return lab.on("m2", ask, stdin=f"X-Consul-Token: {lab.secrets()['management']}")
+
+
 def test_a_hung_process_is_restarted(served: Lab) -> None:
-    """SIGSTOP: the check turns critical, and the worker agent kills what does not answer."""
+    """SIGSTOP: the check turns critical, for the servers as well, and the worker agent kills what does not answer.
+
+    This is right after a rotation of tokens: the agents still speak for what was registered before it.
+    """
     host = hosts_of(served, "hello")[0]
     before = running(served, "nexus-svc-hello.service")[host]
+    eventually(lambda: f'"Node":"{host}"' in passing(served, "hello"), 10)
     served.on(host, "systemctl kill -s STOP nexus-svc-hello.service")
+    eventually(lambda: f'"Node":"{host}"' not in passing(served, "hello"), 10)
     eventually(lambda: running(served, "nexus-svc-hello.service").get(host) not in (None, before), 30)
     eventually(lambda: settled(served), 20)
+    for host in HOSTS:
+        log = "journalctl -u consul -o cat --since -5s | grep -E 'ACL not found|blocked by ACLs'"
+        assert served.on(host, log, check=False) == ""
 
 
 def test_a_dead_worker_costs_no_request_and_leaves_no_duplicate(served: Lab) -> None:

@@ -43,6 +43,17 @@ def test_an_answer_that_is_no_json_is_the_hosts_error() -> None:
         Consul(remote("m1", 200, b"<html>")).kv.get("x")
 
 
+@pytest.mark.parametrize("address", ["https://consul.example", "consul.example", "unix:///run/consul.sock", "http://c:http"])
+def test_the_operators_own_consul_is_another_one(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """What the shell says of a Consul of the operator's is not about the hosts'; nor is its token."""
+    monkeypatch.setenv("CONSUL_HTTP_ADDR", address)
+    monkeypatch.setenv("CONSUL_HTTP_TOKEN", "theirs")
+    monkeypatch.setenv("CONSUL_HTTP_SSL", "true")
+    made = Consul(remote("m1", 404, b""), "ours")
+    assert made.kv.get("x")[1] is None
+    assert (made.token, made.scheme) == ("ours", "http")
+
+
 def test_every_servers_reason_is_told() -> None:
     servers = [remote("m1", 500, b"No cluster leader"), remote("m2", 403, b"ACL not found")]
     with pytest.raises(HostError) as caught:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from remote_agents.nexus_agents.meter import Meter, container, processes
+from remote_agents.nexus_agents.meter import Meter, Process, Spent, container, processes
 
 TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 UNIT = "nexus-svc-hello.service"
@@ -36,16 +36,32 @@ def process(root: Path, pid: int, cgroup: str, times: str, name: str = "(sh)") -
     f"0::/system.slice/{UNIT}\n",
     f"3:cpuset:/\n2:cpuacct:/\n1:name=systemd:/system.slice/{UNIT}\n0::/system.slice/{UNIT}\n",
 ])  # fmt: skip
-def test_a_units_processes_are_counted_with_their_ended_children(tmp_path: Path, cgroup: str) -> None:
-    """utime, stime, cutime and cstime of each, in ns; a name with blanks and brackets is no field; others do not count."""
-    process(tmp_path, 10, cgroup, "100 20 3 0")
+def test_a_units_processes_are_found(tmp_path: Path, cgroup: str) -> None:
+    """By cgroup, with their own time and that of their ended children; a name with blanks and brackets is no field."""
+    process(tmp_path, 10, cgroup, "100 20 3 1")
     process(tmp_path, 11, cgroup, "7 0 0 0", "(a) b (c)")
     process(tmp_path, 12, "0::/system.slice/consul.service\n", "5000 0 0 0")
     (tmp_path / "13").mkdir()  # it ends while we look
     process(tmp_path, 14, cgroup, "")
     (tmp_path / "14" / "stat").write_text("")
     (tmp_path / "uptime").write_text("1 1\n")
-    assert processes(tmp_path) == {UNIT: 130 * TICK}
+    assert processes(tmp_path) == {
+        (10, 100): Process(UNIT, 120 * TICK, 4 * TICK), (11, 100): Process(UNIT, 7 * TICK, 0)}  # fmt: skip
+
+
+def test_time_that_ends_with_a_process_is_kept() -> None:
+    """Waited for by its parent or not, seen before or not: each ns counts once, and the total never falls."""
+    spent = Spent()
+    parent, child = (1, 10), (2, 20)
+    assert spent.after({parent: Process("u", 100, 0)}) == {"u": 100}
+    assert spent.after({parent: Process("u", 100, 0), child: Process("u", 50, 0)}) == {"u": 150}
+    assert spent.after({parent: Process("u", 101, 60)}) == {"u": 161}  # it used 10 more, and was waited for
+    assert spent.after({parent: Process("u", 101, 60), (3, 30): Process("u", 40, 0)}) == {"u": 201}
+    assert spent.after({parent: Process("u", 102, 60)}) == {"u": 202}  # nobody waited for it
+    assert spent.after({parent: Process("u", 102, 90)}) == {"u": 232}  # one that nobody saw
+    assert spent.after({(2, 99): Process("u", 5, 0)}) == {"u": 237}  # an old number, another process
+    assert spent.after({}) == {}
+    assert spent.after({parent: Process("u", 3, 0), (7, 7): Process("v", 1, 0)}) == {"u": 3, "v": 1}
 
 
 def test_the_kernels_own_numbers_are_read(tmp_path: Path) -> None:
@@ -58,7 +74,8 @@ def test_the_kernels_own_numbers_are_read(tmp_path: Path) -> None:
             process(tmp_path, busy.pid, f"0::/system.slice/{UNIT}\n", "")
             (tmp_path / str(busy.pid) / "stat").unlink()
             (tmp_path / str(busy.pid) / "stat").symlink_to(f"/proc/{busy.pid}/stat")
-            assert 0.4e9 < processes(tmp_path)[UNIT] < 0.9e9
+            [found] = processes(tmp_path).values()
+            assert 0.4e9 < found.own < 0.9e9
         finally:
             busy.kill()
 

@@ -264,6 +264,13 @@ def test_consul_restarts_for_a_secret_only_when_the_oldest_authority_goes(over: 
     assert [r[2] for r in said if r[:2] == ["unit", "consul.service"]] == ([verb] if verb else [])
 
 
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 3)])
+def test_each_level_of_security_restarts_consul(before: int, after: int) -> None:
+    """What turns ACLs, TLS and encryption on is read at the start only: a reload would leave it off, and say nothing."""
+    old, new = (wanted("lb1", context=replace(CONTEXT, levels={"lb1": level})) for level in (before, after))
+    assert ["unit", "consul.service", "restart"] in rows(diff("lb1", new, facts_of(old)))
+
+
 @pytest.mark.parametrize(("name", "units"), [
     ("w1", ["worker"]), ("all1", ["orchestrator", "worker", "balancer"])])  # fmt: skip
 def test_a_new_program_restarts_the_agents_alone(name: str, units: list[str]) -> None:

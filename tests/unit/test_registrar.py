@@ -179,6 +179,40 @@ def test_what_is_listed_is_registered_once(agent: Agent) -> None:
     assert agent.tokens == {"the-token"}
 
 
+def test_another_process_registers_each_again_once(agent: Agent) -> None:
+    """With its own token, for that of the one before may be deleted; one a turn, after all else, and the check as it was."""
+    first = registrar(agent)
+    want(first, spec(), spec("api", "ttl", port=None), alive=("api",))
+    first._turn()
+    agent.says(web="passing")
+    agent.asked.clear()
+    second = registrar(agent)
+    want(second, spec(), spec("api", "ttl", port=None), alive=("api",))
+    for _ in range(4):
+        second._turn()
+    assert sorted(p for p in agent.puts() if p.startswith("register")) == ["register api", "register web"]
+    assert agent.puts()[0] == "service:nexus-svc-api"
+    assert len([p for p in agent.puts() if p == "service:nexus-svc-api"]) == 4
+
+
+def test_registering_again_keeps_nothing_waiting(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hangs while the servers are away: the checks are kept up all the same, and it is tried again."""
+    monkeypatch.setattr("remote_agents.nexus_agents.registrar.VOUCH", LIMIT)
+    first = registrar(agent)
+    want(first, spec("api", "ttl", port=None), alive=("api",))
+    first._turn()
+    agent.fails["register"] = "hang"
+    second = registrar(agent)
+    want(second, spec("api", "ttl", port=None), alive=("api",))
+    for _ in range(2):
+        with pytest.raises(ConsulError):
+            second._turn()
+    assert second.passing == {"api": True}
+    agent.fails.clear()
+    second._turn()
+    assert second._vouched == {"api"}
+
+
 def test_what_is_not_listed_is_taken_out(agent: Agent) -> None:
     """Of our own instances all that are not listed go; what others registered on this host is theirs."""
     made = registrar(agent)
