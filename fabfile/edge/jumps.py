@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .links import link
+
 
 def proxy_jump(config: Any, name: str) -> Any:
     """What to give Fabric as the gateway of `name`: the last of several hops, False for none; None leaves it to Fabric.
@@ -11,7 +13,6 @@ def proxy_jump(config: Any, name: str) -> Any:
     ssh visits the hops in the order written; Fabric takes the first of them for the one next to the host. And `none`, to
     ssh the word for no jump host, is a host's name to Fabric.
     """
-    from fabric import Connection
     from fabric.connection import derive_shorthand
 
     found = config.base_ssh_config.lookup(name)
@@ -22,5 +23,5 @@ def proxy_jump(config: Any, name: str) -> Any:
         return None
     made = None
     for hop in hops:
-        made = Connection(hop, config=config.clone(), gateway=made)
+        made = link(hop, config=config.clone(), gateway=made)
     return made

@@ -24,6 +24,7 @@ from ..core.ssh_values import split_gateway
 from .channel import Http
 from .jumps import proxy_jump
 from .known import known_hosts, pin
+from .links import link
 from .ssh_errors import explain
 from .ssh_files import ssh_config
 
@@ -135,11 +136,9 @@ class Remote:
 
 def connect(cluster: Cluster, host: Host) -> Any:
     """An unopened Fabric connection that knows the pinned keys and refuses all others, on every hop."""
-    from fabric import Connection
-
     logging.getLogger("paramiko").addHandler(logging.NullHandler())  # it would print tracebacks of what we explain
     try:
-        connection = Connection(
+        connection = link(
             host.ssh, user=host.user, port=host.port, config=_config(cluster.ssh),
             gateway=_gateway(cluster, host), connect_timeout=int(TIMEOUT), connect_kwargs=_kwargs(host.key),
         )  # fmt: skip
@@ -181,17 +180,11 @@ def _gateway(cluster: Cluster, host: Host) -> Any:
     """hosts.yml's own, else ssh_config's."""
     if host.gateway is None:
         return proxy_jump(_config(cluster.ssh), host.ssh)
-    from fabric import Connection
-
     user, name, port = split_gateway(host.gateway)  # Fabric would take [fd00::1]:22 for a name
-    return Connection(
-        name,
-        user=user,
-        port=port,
-        config=_config(cluster.ssh),
-        connect_timeout=int(TIMEOUT),
+    return link(
+        name, user=user, port=port, config=_config(cluster.ssh), connect_timeout=int(TIMEOUT),
         connect_kwargs=_kwargs(host.key),
-    )
+    )  # fmt: skip
 
 
 def _kwargs(key: Path | None) -> dict[str, object]:
