@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,24 +72,32 @@ def _ensure_nft() -> None:
 def test(c: Context, unit: bool = False, only: str = "", long: bool = False) -> None:
     """Run linters, types and tests. Those of the lab take the lab over: they rebuild it, and take it down at the end."""
     _ensure_nft()
-    if not only:
-        for tool in (["ruff", "check", "."], ["mypy"]):
-            if subprocess.call([sys.executable, "-m", *tool], cwd=ROOT):
-                raise Exit(code=1)
     pytest = [sys.executable, "-m", "pytest", *(["-k", only] if only else [])]
+    if not only:
+        _end_with(subprocess.call([sys.executable, "-m", "ruff", "check", "."], cwd=ROOT))
+    alone = [*([] if only else [[sys.executable, "-m", "mypy"]]), [*pytest, "tests/unit", "-p", "no:cacheprovider"]]
     if unit:
-        raise Exit(code=subprocess.call([*pytest, "tests/unit"], cwd=ROOT))
+        for words in alone:
+            _end_with(subprocess.call(words, cwd=ROOT))
+        return
     # the lab's tests wait most of the time: the others run beside them, and are told afterwards
     with tempfile.TemporaryFile() as said:
-        words = ["nice", "-n", "19", *pytest, "tests/unit", "-p", "no:cacheprovider"]
-        beside = subprocess.Popen(words, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
+        words = ["nice", "-n", "19", "sh", "-c", " && ".join(map(shlex.join, alone))]
+        beside = subprocess.Popen(words, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT, start_new_session=True)
         try:
             marks = "not arm64" if long else "not arm64 and not long"
             lab = subprocess.call([*pytest, "tests/lab", "-m", marks, "--durations=40"], cwd=ROOT)
             codes = (lab, beside.wait())
         finally:
-            beside.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(beside.pid, signal.SIGKILL)
         said.seek(0)
         print(said.read().decode("utf-8", "replace"), flush=True)
-    if failed := next((code for code in codes if code not in (0, NOTHING_COLLECTED)), 0):
-        raise Exit(code=failed)
+    for code in codes:
+        if code != NOTHING_COLLECTED:
+            _end_with(code)
+
+
+def _end_with(code: int) -> None:
+    if code:
+        raise Exit(code=code)

@@ -142,15 +142,15 @@ def intruder(lab: Lab, their_consul: None) -> Iterator[Intruder]:
 
 
 @contextmanager
-def door_open(lab: Lab, host: str = "m1") -> Iterator[None]:
+def doors_open(lab: Lab, *hosts: str) -> Iterator[None]:
     """The firewall lets the spare host in, so that what refuses it is the next lock on the way."""
     rule = f"inet nexus input ip saddr {ADDRESS['spare']} accept"
-    listed = lab.on(host, f"nft --echo --handle insert rule {rule}")
-    handle = re.findall(r"# handle (\d+)", listed)[-1]
+    handles = {h: re.findall(r"# handle (\d+)", lab.on(h, f"nft --echo --handle insert rule {rule}"))[-1] for h in hosts}
     try:
         yield
     finally:
-        lab.on(host, f"nft delete rule inet nexus input handle {handle}")
+        for host, handle in handles.items():
+            lab.on(host, f"nft delete rule inet nexus input handle {handle}")
 
 
 WRONG_KEY = "Tk9UIFRIRSBLRVksIEpVU1QgMzIgQllURVMgTE9ORyE="
@@ -161,7 +161,7 @@ def test_nobody_joins_without_the_gossip_key(lab: Lab, intruder: Intruder) -> No
     for settings in ({}, {"encrypt": WRONG_KEY}):
         intruder.start(**settings)
         assert not intruder.joins(within=2.5)
-        with door_open(lab):
+        with doors_open(lab, "m1"):
             since = lab.on("m1", "date +%s").strip()
             assert scan(lab, "spare", (8301,), ("m1",))  # it is not the firewall that keeps it out now
             assert not intruder.joins(within=4)
@@ -184,7 +184,7 @@ def assert_nothing_is_answered(lab: Lab, log: Callable[[], str], why: str) -> No
 
 def test_the_gossip_key_alone_opens_no_rpc(lab: Lab, intruder: Intruder) -> None:
     """An agent with the right gossip key and no certificate may gossip, and the servers answer none of its calls."""
-    with door_open(lab):
+    with doors_open(lab, *MANAGERS):
         intruder.start(encrypt=lab.secrets()["gossip"])
         assert intruder.joins(within=15)
         why = rf"RPC.*server={re.escape(ADDRESS['m1'])}:8300.*error"
@@ -195,7 +195,7 @@ def test_a_foreign_authoritys_certificate_opens_no_rpc(lab: Lab, intruder: Intru
     """A certificate with the right names, signed by a CA of the intruder's own, is refused by the servers' side of TLS."""
     pair = issue(make_authority("lab"), ["server.lab.consul", "intruder", "m1"])
     files = {"cert_file": pair.cert, "key_file": pair.key, "ca_file": lab.secrets()["trusted"][0]}
-    with door_open(lab):
+    with doors_open(lab, *MANAGERS):
         for name, text in files.items():
             lab.on("spare", f"umask 077; cat >/root/{name}.pem", stdin=text)
         intruder.start(

@@ -318,6 +318,7 @@ def test_an_undo_that_fails_is_loud_and_heal_finishes_it(steady: Lab, tmp_path: 
     assert "nexus_fault" not in steady.on("w2", "nft list ruleset")
 
 
+@pytest.mark.long  # a FAIL everyday: test_an_undo_that_fails_is_loud_and_heal_finishes_it
 def test_what_does_not_come_back_is_a_fail_at_its_time(steady: Lab, tmp_path: Path) -> None:
     """Caddy cannot start again: before the host undoes it by itself the drill gives up and says FAIL."""
     binary = steady.on("lb1", "readlink -f /usr/local/bin/caddy").strip()
