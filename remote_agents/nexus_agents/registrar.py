@@ -106,20 +106,18 @@ class Registrar(threading.Thread):
                 self._list(name, spec, mine.get(name))
             except ConsulError as error:  # one that is refused must not keep the others out
                 faults.append(error)
-        if not faults:
-            self._vouch()
         if faults:
             raise faults[0]
+        self._vouch(self._listed)
 
-    def _vouch(self) -> None:
+    def _vouch(self, listed: Mapping[str, Mapping[str, Any]]) -> None:
         """Registers anew what another process has: the agent tells the servers of a service with the token that it was
         registered with, and a rotation has deleted the one of before. One a turn and briefly, for nothing else waits
         for it; the check keeps its state."""
-        for name in (self._listed or {}).keys() - self._vouched:
-            wanted = registration((self._listed or {})[name], self._address, self._advertise)
+        if name := next(iter(listed.keys() - self._vouched), None):
+            wanted = registration(listed[name], self._address, self._advertise)
             self._consul.put("/v1/agent/service/register", wanted, timeout=VOUCH)
             self._vouched.add(name)
-            return
 
     def _list(self, name: str, spec: Mapping[str, Any], known: Mapping[str, Any] | None) -> None:
         wanted = registration(spec, self._address, self._advertise)

@@ -190,6 +190,10 @@ def eventually(what: Callable[[], bool], seconds: float, why: Callable[[], objec
     raise AssertionError(f"not within {seconds} s: {why()}")
 
 
+def consul_pids(lab: Lab) -> dict[str, str]:
+    return {h: lab.on(h, "systemctl show -P MainPID consul").strip() for h in HOSTS}
+
+
 def services(lab: Lab) -> dict[str, dict[str, Any]]:
     return {s["name"]: s for s in json.loads(lab.inv("service.list", "--json").stdout)}
 

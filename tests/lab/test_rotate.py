@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -11,17 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import HOSTS, Lab
+from .conftest import HOSTS, Lab, consul_pids
 
 pytestmark = pytest.mark.lab
-
-
-def secrets(lab: Lab) -> dict[str, object]:
-    return dict(json.loads((lab.inventory.parent / ".nexus" / "lab" / "secrets.json").read_text()))
-
-
-def pids(lab: Lab) -> dict[str, str]:
-    return {h: lab.on(h, "systemctl show -p MainPID --value consul").strip() for h in HOSTS}
 
 
 _SHOWN = """
@@ -50,11 +41,11 @@ def starts(lab: Lab) -> dict[str, int]:
 
 def test_a_gossip_rotation_restarts_nobody(well: Lab) -> None:
     """Afterwards every agent has the new key only, all six are alive, and no agent was restarted."""
-    old, before = secrets(well)["gossip"], pids(well)
+    old, before = well.secrets()["gossip"], consul_pids(well)
     well.ok("secrets.rotate", "gossip", "--yes")
-    new = secrets(well)["gossip"]
+    new = well.secrets()["gossip"]
     assert new != old
-    assert pids(well) == before
+    assert consul_pids(well) == before
     ring = well.ok("consul", "--", "keyring", "-list")
     assert str(new) in ring
     assert str(old) not in ring

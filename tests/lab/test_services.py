@@ -21,7 +21,7 @@ from fabfile.drills.load import Load, Place
 from fabfile.lab import compose, images
 
 from . import pythons
-from .conftest import HOSTS, MANAGERS, ROOT, Lab, eventually, hosts_of
+from .conftest import HOSTS, MANAGERS, ROOT, Lab, consul_pids, eventually, hosts_of
 
 pytestmark = pytest.mark.lab
 WORKERS = ("m1", "w1", "w2")
@@ -125,10 +125,6 @@ def refused(lab: Lab, token: str) -> bool:
 
 def token_files(lab: Lab) -> dict[str, str]:
     return {h: lab.on(h, "sha256sum </etc/consul.d/secret-tokens.hcl") for h in HOSTS}
-
-
-def consul_pids(lab: Lab) -> dict[str, str]:
-    return {h: lab.on(h, "systemctl show -P MainPID consul").strip() for h in HOSTS}
 
 
 def test_a_token_rotation_voids_the_old_ones(served: Lab) -> None:
