@@ -17,8 +17,8 @@ from bench.stats import Sample, ratio
 from bench.targets import Target, our_inventory, targets
 from bench.tools import ANSIBLE, OURS, PYINFRA, WORK
 from bench.wipe import wipe
-from fabfile.core.model import Cluster
-from fabfile.edge.inventory import load
+from fabfile.core.model.cluster import Cluster
+from fabfile.edge.disk.inventory import load
 
 Samples = Mapping[str, Sequence[Sample]]
 COLD, SAME = "cold", "nothing to do"

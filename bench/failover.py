@@ -9,16 +9,17 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from bench import book, machine, outcome
+from bench import document as book
+from bench import machine, outcome
+from bench.lab_cluster import Rig
 from bench.measure import Say
 from bench.outcome import COMMAND, Result, Run, shown
 from bench.primaries import FAULTS, arrange, handover, takeover
 from bench.promised import LEADER, MAIN, NAMES
-from bench.rig import Rig
 from bench.trials import Measured, Trial, hang_service, kill_consul, kill_service, managers_off, worker_off
 from fabfile.core.errors import NexusError
-from fabfile.core.model import Cluster
-from fabfile.drills.load import Load, Place
+from fabfile.core.model.cluster import Cluster
+from fabfile.drills.course.load import Load, Place
 
 HELLO = Place("127.0.7.6", "hello.lab.test")
 RATE = 20.0  # requests a second

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from bench.measure import Say
 from bench.targets import Entry, Wanted
-from fabfile.core.artifacts import Artifact
 from fabfile.core.errors import NexusError
-from fabfile.core.manifest import File, Folder, Manifest
-from fabfile.core.model import Cluster
-from fabfile.edge import services
-from fabfile.edge.fleet import Fleet
-from fabfile.edge.flow import draft, observe
+from fabfile.core.model.cluster import Cluster
+from fabfile.core.state.artifacts import Artifact
+from fabfile.core.state.manifest import File, Folder, Manifest
+from fabfile.edge.deploy.draft import draft, observe
+from fabfile.edge.disk import services
+from fabfile.edge.ssh.fleet import Fleet
 
 UNIT = "/etc/systemd/system/consul.service"
 CONFIG = "/etc/consul.d"

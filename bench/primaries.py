@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bench.eyes import Lock, seconds_until
+from bench.lab_cluster import Rig, findings, last_election
 from bench.promised import MAIN
-from bench.rig import Rig, findings, last_election
 from bench.trials import Measured, Trial
+from bench.watchers import Lock, seconds_until
 from fabfile.core.errors import NexusError
-from fabfile.edge.ask import ask
-from fabfile.edge.serve import managers, promote
+from fabfile.edge.consul.overview import ask
+from fabfile.edge.consul.service_operations import managers, promote
 from fabfile.lab.compose import NODES
 
 LIMIT = 60.0  # seconds until "never"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from fabfile.core.config.schema import nearest
 from fabfile.core.errors import InputError
-from fabfile.core.schema import nearest
 
 MAIN, NOTICED, BACK = "", "noticed", "back"  # the parts of a scenario that are timed
 LEADER = "-leader"  # ends the name of a scenario in which the primary's host is the raft leader, too

@@ -15,7 +15,7 @@ from bench.stats import Sample, ratio
 from bench.targets import Target
 from bench.tools import OURS, PYINFRA, WORK
 from bench.wipe import wipe
-from fabfile.edge.inventory import load
+from fabfile.edge.disk.inventory import load
 
 _SETTLE = 2.0  # seconds before each run: the sshd sessions of the run before are still ending, on the same cores
 Samples = Mapping[str, Sequence[Sample]]

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from fabfile.core.errors import Refused
-from fabfile.core.model import Cluster, Host
+from fabfile.core.model.cluster import Cluster, Host
 
 Entry = Mapping[str, str]  # path, mode, owner, group; of a file also source, its name in the host's folder
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bench.eyes import Eyes, Onlooker, seconds_until
+from bench.lab_cluster import PORT, SERVICE, UNIT, Rig, changed, findings, last_election, too_many
 from bench.promised import BACK, MAIN, NOTICED
-from bench.rig import PORT, SERVICE, UNIT, Rig, changed, findings, last_election, too_many
+from bench.watchers import Eyes, Onlooker, seconds_until
 from fabfile.core.errors import NexusError
 
 OFF = 120.0  # seconds for which all managers are away

@@ -248,7 +248,7 @@ EOF
 }
 
 # A new firewall may shut its own operator out. So its undo is armed, and seen armed, before anything changes; only a
-# new connection from outside disarms it (edge/firewall.py).
+# new connection from outside disarms it (edge/deploy/firewall_undo.py).
 arm_firewall_undo() {
   grep -q "^unit${tab}nexus-firewall.service" "$dir/actions" && [ -z "$root" ] || return 0
   if [ -f /etc/nexus/firewall.ufw ] || grep -q /etc/nexus/firewall.ufw "$dir/manifest"; then return 0; fi

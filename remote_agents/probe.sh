@@ -13,7 +13,7 @@ export LC_ALL
 say() { printf '%s\n' "$*"; }
 
 # A process costs a millisecond and a command substitution another: where a program's own words will do, they are left to
-# the reader (core/facts.py). Longer files are read by awk, for a shell's `read` takes one byte a system call.
+# the reader (core/state/facts.py). Longer files are read by awk, for a shell's `read` takes one byte a system call.
 machine() {
   date '+now %s.%N'
   printf 'machine '

@@ -7,7 +7,12 @@ from typing import Any
 from invoke.collection import Collection
 from invoke.tasks import Task
 
-from . import bench, chaos, deploy, door, health, hosts, lab, pipes, primary, quality, reach, secrets, service, slips
+from .console import closed_pipes as pipes
+from .console import invoke_hooks as door
+from .console import typo_hints as slips
+from .tasks import bench, chaos, deploy, health, hosts, lab, primary, secrets, service
+from .tasks import consul as reach
+from .tasks import project as quality
 
 
 def namespace() -> Collection:

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fabfile.core.errors import NexusError
-from fabfile.lab.packages import Say
+from ..core.errors import NexusError
+from .debian_packages import Say
 
 _START = 60.0  # seconds; 2 to 8 on a small machine
 _STOP = 30.0

@@ -15,9 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fabfile.core.errors import NexusError
-from fabfile.lab import daemon, packages
-from fabfile.lab.packages import Say
+from ..core.errors import NexusError
+from . import daemon
+from . import debian_packages as packages
+from .debian_packages import Say
 
 _MANUAL = "https://docs.docker.com/engine/install/"
 

@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from fabfile.core.errors import NexusError
-from fabfile.lab.compose import NODES
+from ..core.errors import NexusError
+from .compose import NODES
 
 
 def key_file(root: Path) -> Path:

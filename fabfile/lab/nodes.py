@@ -13,13 +13,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fabfile.core.errors import NexusError
-from fabfile.lab import compose, daemon, engine, image, keys, plugin
-from fabfile.lab.compose import NODES, PROJECT, Node
-from fabfile.lab.engine import Engine
-from fabfile.lab.packages import Say
+from ..core.errors import NexusError
+from ..core.resources import ROOT
+from . import compose, daemon, engine, keys
+from . import compose_plugin as plugin
+from . import node_image as image
+from .compose import NODES, PROJECT, Node
+from .debian_packages import Say
+from .engine import Engine
 
-STATE = Path(__file__).resolve().parents[2] / ".nexus" / "lab-nodes"
+STATE = ROOT / ".nexus" / "lab-nodes"
 _SETTLE = Path(__file__).parent / "node" / "settle.sh"
 _MINE = f"label=com.docker.compose.project={PROJECT}"
 _SSH_WAIT = 10.0  # seconds for sshd's banner, after systemd has said that the boot is over

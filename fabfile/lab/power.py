@@ -15,13 +15,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from fabfile.core.errors import HostError, NexusError
-from fabfile.lab import engine, keys
-from fabfile.lab.compose import NODES, container
-from fabfile.lab.engine import Engine
-from fabfile.lab.nodes import STATE, await_ssh
+from ..core.errors import HostError, NexusError
+from ..core.resources import ROOT
+from . import engine, keys
+from .compose import NODES, container
+from .engine import Engine
+from .nodes import STATE, await_ssh
 
-_ROOT = Path(__file__).resolve().parents[2]
 _TURN = 0.5
 
 
@@ -37,7 +37,7 @@ class LabPower:
         note.parent.mkdir(mode=0o700, exist_ok=True)
         keys.write(note, json.dumps({"host": host, "until": time.time() + seconds}))
         words = [sys.executable, "-m", "fabfile.lab.power", str(self._root), host]
-        subprocess.Popen(words, cwd=_ROOT, env=dict(self._docker.env), start_new_session=True, stdin=subprocess.DEVNULL,
+        subprocess.Popen(words, cwd=ROOT, env=dict(self._docker.env), start_new_session=True, stdin=subprocess.DEVNULL,
                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
 
     def off(self, host: str) -> None:

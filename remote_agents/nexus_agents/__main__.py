@@ -26,26 +26,26 @@ def main(argv: list[str]) -> int:
     if len(argv) != 2 or argv[0] not in ("worker", "orchestrator", "release", "balancer"):
         print(USAGE, file=sys.stderr)
         return 2
-    from .notify import end_with_threads, token
+    from .shared.notify import exit_on_thread_failure, token
 
-    end_with_threads()
+    exit_on_thread_failure()
 
     with open(argv[1], encoding="utf-8") as file:
         settings = json.load(file)
     secret = token(settings["token"])
     if argv[0] == "worker":
-        from . import worker
+        from .worker import agent as worker
 
         return worker.main(settings, secret)
     if argv[0] == "balancer":
-        from . import balancer
+        from .balancer import agent as balancer
 
         return balancer.main(settings, secret)
     if argv[0] == "release":
-        from . import release
+        from .orchestrator import lock_release as release
 
         return release.main(settings, secret)
-    from . import orchestrator
+    from .orchestrator import agent as orchestrator
 
     return orchestrator.main(settings, secret)
 

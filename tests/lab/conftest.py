@@ -22,11 +22,14 @@ from typing import Any
 import pytest
 
 from fabfile.core.errors import NexusError
-from fabfile.lab import compose, engine, image, images, nodes, plugin
+from fabfile.lab import compose, engine, nodes
+from fabfile.lab import compose_plugin as plugin
+from fabfile.lab import node_image as image
+from fabfile.lab import service_image as images
 from fabfile.lab.keys import key_file, known_hosts_file, write
 
-from . import warm
-from .entrance import into
+from . import forked_inv as warm
+from .namespaces import into
 
 ROOT = Path(__file__).resolve().parents[2]
 KEEP = bool(os.environ.get("NEXUS_LAB_KEEP"))

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from fabfile.edge.pki import issue, make_authority
+from fabfile.edge.disk.pki import issue, make_authority
 
 from .attack import ADDRESS, CONSUL_PORTS, OPERATOR, SAMPLE, banner, narrowed, scan
 from .conftest import HOSTS, MANAGERS, ROOT, Lab, eventually

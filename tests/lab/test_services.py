@@ -16,11 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from fabfile.core.fencing import check_history, read_acts, since_an_election
-from fabfile.drills.load import Load, Place
-from fabfile.lab import compose, images
+from fabfile.core.judge.fencing import check_history, read_acts, since_an_election
+from fabfile.drills.course.load import Load, Place
+from fabfile.lab import compose
+from fabfile.lab import service_image as images
 
-from . import pythons
+from . import other_pythons as pythons
 from .conftest import HOSTS, MANAGERS, ROOT, Lab, consul_pids, eventually, hosts_of
 
 pytestmark = pytest.mark.lab
@@ -357,7 +358,7 @@ def test_an_upgrade_of_the_agents_costs_nothing(served: Lab, tmp_path: Path) -> 
     for part in ("fabfile", "remote_agents", "templates"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "tasks.py", tmp_path)
-    with (tmp_path / "remote_agents" / "nexus_agents" / "clock.py").open("a") as more:
+    with (tmp_path / "remote_agents" / "nexus_agents" / "shared" / "clock.py").open("a") as more:
         more.write("# newer\n")
     pids = running(served, "nexus-svc-hello.service")
     with Load(HELLO, rate=20) as load:

@@ -19,12 +19,13 @@ from xml.etree import ElementTree
 import pytest
 
 from fabfile.core.errors import NexusError
-from fabfile.core.topology import Address
-from fabfile.drills import faults, targets
-from fabfile.drills.hands import Hands, Unfit
-from fabfile.drills.targets import Target
-from fabfile.edge.fleet import Fleet
-from fabfile.edge.inventory import load
+from fabfile.core.state.topology import Address
+from fabfile.drills.course.fault_driver import Hands, Unfit
+from fabfile.drills.faults import catalogue as faults
+from fabfile.drills.faults import targets
+from fabfile.drills.faults.targets import Target
+from fabfile.edge.disk.inventory import load
+from fabfile.edge.ssh.fleet import Fleet
 from fabfile.lab.compose import NODES
 
 from .conftest import HOSTS, Lab, eventually, hosts_of

@@ -1,0 +1,204 @@
+"""chaos.*: break it on purpose, under load, for a while; measure; say PASS or FAIL. One command for each fault."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from ...core.errors import InputError
+from ...drills.faults.catalogue import FAULTS
+from ...drills.faults.model import Fault
+from ..console.command import command
+from ..console.inputs import inventory
+from ..console.options import words
+from ..console.output import complain, confirm, print_json, say
+from ..views import drill_view as drilling
+
+_HELP = {
+    "ttl": "seconds after which the host undoes it by itself",
+    "dry_run": "show the target and the promise; do nothing",
+    "force": "do it though too much would go (quorum, last instance); say why, it is kept in the report",
+    "no_load": "send no requests",
+    "junit": "write the result to this file as JUnit XML",
+}
+_SHAPES = {  # how a target is written, where it is not the word itself
+    "host": "a host's name", "minority": "minority[:ROLE]", "majority": "majority[:ROLE]", "service": "service:NAME[@HOST]",
+}  # fmt: skip
+_OPTIONS: dict[str, str | bool] = {
+    "target": "", "ttl": "", "dry_run": False, "force": "", "no_load": False, "yes": False, "json": False, "junit": "",
+    "inventory_": "", "debug": False,
+}  # fmt: skip
+
+
+def _drill(fault: Fault) -> Any:
+    """The task of one fault; its arguments are options of the command."""
+    own = {a.name.replace("-", "_"): a for a in fault.arguments}
+
+    def body(c: Context, **given: Any) -> None:
+        values = {a.name: str(given[name]) for name, a in own.items()}
+        _run_one(fault, values, given)
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    defaults: dict[str, str | bool] = {**{name: a.default for name, a in own.items()}, **_OPTIONS}
+    parameters = [inspect.Parameter(name, kind, default=default) for name, default in defaults.items()]
+    body.__signature__ = inspect.Signature([inspect.Parameter("c", kind), *parameters])  # type: ignore[attr-defined]
+    body.__name__ = fault.name.replace("-", "_")
+    codes = "Exit codes: 0 PASS, 1 FAIL, 3 UNKNOWN or ABORTED."
+    body.__doc__ = f"{fault.does}\n\n{codes} The promise: inv chaos.list --drill {fault.name}"
+    helps = {name: f"{a.meaning}: {a.due} (default: {a.default})" for name, a in own.items()}
+    whom = f"whom it hits: {', '.join(_SHAPES.get(word, word) for word in fault.words)} (default: {fault.target})"
+    return command(name=fault.name, help={**_HELP, **helps, "target": whom})(body)
+
+
+def _run_one(fault: Fault, values: dict[str, str], given: dict[str, Any]) -> None:
+    from ...drills.course.plan import Wish
+    from ...drills.report import store
+    from ...edge.ssh.fleet import Fleet
+
+    cluster = inventory(given["inventory_"])
+    drilling.check_writable(given["junit"])
+    wish = Wish(given["target"], values, _seconds(given["ttl"]), given["force"].strip(), not given["no_load"])
+    with Fleet(cluster) as fleet:
+        made = drilling.ready(fleet, fault.name, wish)
+        if given["dry_run"]:
+            if given["json"]:
+                print_json(drilling.plan_json(made.plan))
+            else:
+                drilling.show_plan(made.plan, sys.stdout)
+            return
+        drilling.show_plan(made.plan)
+        confirm(f"Do this to {cluster.name}?", given["yes"])
+        record, page = drilling.run(fleet, made)
+    if given["json"]:
+        print_json(drilling.as_json(record, page))
+    else:
+        before = [r for _, r in store.runs(drilling.folder(cluster), record.drill, store.COMPARED + 1)]
+        drilling.show(record, before, page)
+    drilling.write_junit(given["junit"], [record])
+    if code := drilling.exit_code([record]):
+        raise Exit(code=code)
+
+
+def _seconds(text: str) -> int | None:
+    if not text:
+        return None
+    if not text.isdecimal() or len(text) > 5:
+        raise InputError([f"--ttl {text}: is not a number of seconds"], "leave it out for the drill's own")
+    return int(text)
+
+
+@command(
+    name="list",
+    help={"drill": "only this one", "inventory_": "show the promises of this inventory (default: the toolkit's own)"},
+)
+def list_(c: Context, drill: str = "", json: bool = False, inventory_: str = "", debug: bool = False) -> None:
+    """Explain each drill: what it does, what is measured, what is promised, whom it can hit."""
+    from ...drills.faults.catalogue import fault_named
+    from ...drills.faults.explain import as_json, show
+    from ...drills.faults.promises import PROMISES
+
+    faults = [fault_named(drill)] if drill else list(FAULTS.values())
+    table = drilling.promises(inventory(inventory_)) if inventory_ else PROMISES
+    if json:
+        print_json([as_json(fault, table) for fault in faults])
+    else:
+        show(faults, table)
+
+
+@command()
+def heal(c: Context, inventory_: str = "", json: bool = False, debug: bool = False) -> None:
+    """Find and undo whatever a drill left on any host; ends a drill that is running. Repeat it as often as you like."""
+    from ...drills.course.healing import heal as undo
+    from ...edge.ssh.fleet import Fleet
+    from ...lab.power import is_node, power_of
+
+    cluster = inventory(inventory_)
+    nodes = [(h.name, h.ssh) for h in cluster.hosts if is_node(h.name, h.ssh)]
+    with Fleet(cluster) as fleet:
+        done, faults = undo(fleet, power_of(nodes) if nodes else None, say)
+    if json:
+        print_json({"undone": [f"{host}: {what}" for host, what in done], "failed": [f.message for f in faults]})
+    complain(*faults)
+    if faults:
+        raise Exit(code=1)
+    say(f"undone: {len(done)}" if done else f"nothing was left on the {len(cluster.hosts)} hosts of {cluster.name}")
+
+
+@command(
+    help={"drill": "only this one, and its last run in full", "last": "how many runs (default: 20; 0: all)",
+          "open_": "open the newest page in a browser", "junit": _HELP["junit"]},
+)  # fmt: skip
+def report(
+    c: Context, drill: str = "", last: int = 20, open_: bool = False, json: bool = False, junit: str = "",
+    inventory_: str = "", debug: bool = False,
+) -> None:  # fmt: skip
+    """List the drills that were run, newest last; of one drill, its last run beside those before it."""
+    from rich.console import Console
+
+    from ...drills.faults.catalogue import fault_named
+    from ...drills.report import store, summary
+
+    folder = drilling.folder(inventory(inventory_))
+    drilling.check_writable(junit)
+    drill = fault_named(drill).name if drill else ""
+    kept = store.runs(folder, drill or None, max(last, store.COMPARED + 1) if last else None)
+    pages = [(record, path.with_suffix(".html")) for path, record in kept[-last:]]
+    drilling.write_junit(junit, [record for record, _ in pages])
+    if json:
+        drilling.print_records(pages)
+        return
+    Console().print(summary.table([record for record, _ in pages]))
+    if not kept:
+        say("next: inv chaos.list, inv chaos.kill-service --dry-run")
+    elif drill:
+        print()
+        drilling.show(pages[-1][0], [r for _, r in kept], pages[-1][1])
+    else:
+        print(f"newest: {store.newest(folder, pages[-1][1])}")
+    if open_ and kept:
+        import webbrowser
+
+        webbrowser.open(store.newest(folder, pages[-1][1]).as_uri())
+
+
+@command(
+    help={"only": "these drills, comma list", "skip": "not these, comma list", "repeat": "so many rounds (default: 1)",
+          "dry_run": "show what would be done to whom, and what is left out and why", "no_load": _HELP["no_load"],
+          "junit": _HELP["junit"]},
+)  # fmt: skip
+def gameday(
+    c: Context, only: str = "", skip: str = "", repeat: int = 1, dry_run: bool = False, no_load: bool = False,
+    yes: bool = False, json: bool = False, junit: str = "", inventory_: str = "", debug: bool = False,
+) -> None:  # fmt: skip
+    """Run all drills that fit this cluster, one after the other, all of it steady between; one table, one page."""
+    from ...drills.faults.gameday import chosen
+    from ...edge.ssh.fleet import Fleet
+    from ..views import gameday_view as rounds
+
+    cluster = inventory(inventory_)
+    drilling.check_writable(junit)
+    entries = chosen(words("--only", only), words("--skip", skip), repeat)
+    with Fleet(cluster) as fleet:
+        if dry_run:
+            rounds.preview(fleet, entries, json)
+            return
+        confirm(f"Do {len(entries)} drills to {cluster.name}, one after the other?", yes)
+        records, page = rounds.play(fleet, entries, not no_load)
+    rounds.show(records, page, json)
+    drilling.write_junit(junit, records)
+    if code := drilling.exit_code(records):
+        raise Exit(code=code)
+
+
+def collection() -> Collection:
+    made = Collection("chaos")
+    tasks: list[Callable[..., Any]] = [list_, heal, report, gameday, *(_drill(fault) for fault in FAULTS.values())]
+    for task in tasks:
+        made.add_task(task)  # type: ignore[arg-type]
+    return made

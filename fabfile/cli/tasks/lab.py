@@ -1,0 +1,47 @@
+"""Tasks of the lab: containers on this machine that behave like servers."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import sys
+
+from invoke.context import Context
+
+from ..console.command import command
+from ..console.output import print_json, table
+
+
+def _say(words: str) -> None:
+    print(f"lab: {words}", file=sys.stderr, flush=True)
+
+
+@command()
+def up(c: Context, debug: bool = False) -> None:
+    """Start the lab, or repair it; changes nothing in a lab that is whole."""
+    from ...lab import nodes
+
+    nodes.up(_say)
+    _say("up: m1 m2 m3 w1 w2 lb1, and spare (127.0.7.7) to grow by")
+
+
+@command()
+def down(c: Context, debug: bool = False) -> None:
+    """Remove the lab's nodes and all that is on them, and stop Docker if lab.up started it."""
+    from ...lab import nodes
+
+    nodes.down(_say)
+    shutil.rmtree(nodes.STATE.parent / "lab", ignore_errors=True)  # the cluster that hosts.yml names went with its hosts
+    _say("down")
+
+
+@command()
+def status(c: Context, json: bool = False, debug: bool = False) -> None:
+    """Show the lab's nodes and their addresses."""
+    from ...lab import nodes
+
+    found = nodes.status()
+    if json:
+        print_json([dataclasses.asdict(node) for node in found])
+        return
+    table(["node", "state", "ssh", "cluster"], [[n.name, n.state, n.ssh, n.cluster] for n in found])

@@ -1,0 +1,115 @@
+"""How a plan looks, and how a deploy looks while it runs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Collection, Iterator
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from ...core.state.plan import describe
+
+if TYPE_CHECKING:
+    from ...edge.deploy.draft import Draft
+
+
+def plan_lines(draft: Draft, diffs: bool) -> Iterator[str]:
+    """The whole plan, host by host; hosts with nothing to do share the last line."""
+    same = [name for name in draft.plans if name not in draft.changing]
+    for name, plan in draft.plans.items():
+        if not plan.empty:
+            yield f"{name}  [{', '.join(draft.cluster.host(name).roles)}]  {draft.where[name].advertise}"
+            yield from (f"  {line}" for line in describe(plan, diffs))
+            yield ""
+    if draft.acl_stale:
+        yield f"cluster {draft.cluster.name}"
+        yield "  ~ Consul's ACL policies and tokens"
+        yield ""
+    if draft.engines:
+        yield f"container engine\n  + package docker.io on {', '.join(draft.engines)}\n"
+    if draft.service_changes:
+        yield "services"
+        yield from (f"  {line}" for line in draft.service_changes)
+        yield ""
+    if len(draft.steps) > 1:
+        yield f"the security is turned on in {len(draft.steps)} passes over all hosts, so that nobody is cut off on the way"
+    if same:
+        yield f"nothing to do: {', '.join(same)}"
+
+
+def show_plan(draft: Draft, diffs: bool = True) -> None:
+    """To stdout; coloured like a diff where stdout is a terminal that wants colour."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        for line in plan_lines(draft, diffs):
+            print(line)
+        return
+    for line in plan_lines(draft, diffs):
+        sign = line.strip()[:1]
+        style = {"+": "green", "-": "red", "~": "yellow", ">": "cyan", "@": "dim"}.get(sign, "")
+        console.print(Text(line, style=style if line.startswith("  ") else "bold"), soft_wrap=True)
+
+
+def plan_json(draft: Draft, diffs: bool = True) -> dict[str, object]:
+    """Machine-readable: what changes on each host, with the unified diffs where they are asked for."""
+    return {
+        "cluster": draft.cluster.name,
+        "changes": len(draft.changing),
+        "acl": draft.acl_stale,
+        "services": list(draft.service_changes),
+        "engines": list(draft.engines),
+        "passes": len(draft.steps),
+        "hosts": [
+            {
+                "name": name,
+                "generation": plan.wanted.id,
+                "changes": list(describe(plan, diffs=False)),
+                **({"diff": list(describe(plan))} if diffs else {}),
+            }
+            for name, plan in draft.plans.items()
+        ],
+    }
+
+
+class Progress:
+    """One line a host and event on stderr, with the seconds since the start. Lines, not a moving picture: a log of a
+    deploy at three in the morning must be readable afterwards, and in a pipe.
+    """
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._lock = Lock()
+        self._last: dict[str, str] = {}
+
+    def _line(self, text: str) -> None:
+        with self._lock:
+            print(f"{time.monotonic() - self._began:6.1f}s  {text}", file=sys.stderr, flush=True)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def wave(self, title: str, hosts: Collection[str]) -> None:
+        self._line(f"{title}: {', '.join(hosts)}")
+
+    def step(self, host: str, text: str) -> None:
+        """One line a phase: the checks together, the files together, each unit and what was kept by itself."""
+        word = text.split(" ")[0]
+        phase = {"check": "checking with the programs themselves", "put": "placing files", "drop": "placing files"}.get(
+            word
+        )
+        with self._lock:
+            repeated = phase is not None and self._last.get(host) == phase
+            self._last[host] = phase or text
+        if not repeated:
+            self._line(f"  {host:<10} {phase or text}")
+
+    def done(self, host: str, text: str) -> None:
+        self._line(f"  {host:<10} done: {text}")
+
+    def failed(self, host: str, text: str) -> None:
+        self._line(f"  {host:<10} FAILED: {text.partition(': ')[2] or text}")

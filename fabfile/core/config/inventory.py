@@ -1,0 +1,232 @@
+"""hosts.yml at the door: text in, a Cluster or every fault at once out. Past this nothing is checked again.
+
+One value at a time is checked by HOSTS_YML; `_across` checks what only shows between values (one primary, one
+address each); `_build` fills in the defaults.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from voluptuous import Invalid, MultipleInvalid, Optional, Required, Schema
+
+from ..errors import InputError
+from ..model.cluster import ROLES, Binary, Cluster, Host, SshDefaults
+from . import schema as s
+from . import ssh_values as h
+from .yaml_tree import Fault, Tree, shown
+from .yaml_tree import parse as parse_yaml
+
+RESERVED = ("all", *ROLES, *(f"{role}s" for role in ROLES))  # words of `--hosts`
+OLDEST_CONSUL = (1, 8, 7)
+OLDEST_CADDY = (2, 6, 2)
+HINT = "docs/examples/reference.yml names every key"
+LEAST = "write at least: cluster: NAME, and under hosts: NAME: {ssh: ADDRESS, roles: [manager, worker]}"
+SSH_PORT = 22
+
+
+def _roles(value: object) -> list[str]:
+    if isinstance(value, str):
+        raise Invalid(f"is text where a list is due; write [{value if value in ROLES else 'worker'}]")
+    if value == []:
+        raise s.Bare(f"is empty; a host has one or more roles ({', '.join(ROLES)})")
+    if not isinstance(value, list):
+        raise Invalid(f"is not a list of one or more roles ({', '.join(ROLES)})")
+    faults: list[Invalid] = []
+    for n, role in enumerate(value):
+        if role not in ROLES:
+            near = s.nearest(str(role), ROLES) if isinstance(role, str) else ""
+            faults.append(Invalid(f"is not a role ({', '.join(ROLES)})" + (f"; {near}" if near else ""), [n]))
+        elif role in value[:n]:
+            faults.append(Invalid("is given twice", [n]))
+    if faults:
+        raise MultipleInvalid(faults)
+    return [role for role in ROLES if role in value]
+
+
+def _networks(value: object) -> list[str]:
+    """Addresses or networks from which SSH is let in."""
+    if not isinstance(value, list) or not value:
+        raise Invalid("is not a list of one or more networks, such as [203.0.113.0/24]")
+    faults: list[Invalid] = []
+    found: list[str] = []
+    for n, network in enumerate(value):
+        try:
+            text = network if isinstance(network, str) and "%" not in network else ""  # no IPv6 zones
+            found.append(str(ipaddress.ip_network(text)))
+        except ValueError:
+            faults.append(Invalid("is not a network, such as 203.0.113.0/24 or 203.0.113.7", [n]))
+    if faults:
+        raise MultipleInvalid(faults)
+    return found
+
+
+def _promised(value: object) -> float:
+    """Of a drill: seconds, or a number of requests. Which drills and numbers there are, the drills know."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
+        raise Invalid("is not a number from 0 on")
+    return value
+
+
+_BINARY = {Optional("binary"): s.build}
+_SSH = {
+    Optional("user"): s.user,
+    Optional("port"): s.port,
+    Optional("key"): s.path,
+    Optional("gateway"): h.gateway,
+}
+DEFAULTS = _SSH | {Optional("known_hosts"): s.path, Optional("ssh_config"): s.path}
+HOST = _SSH | {
+    Required("ssh", "is missing: the address, DNS name or ssh_config alias that ssh goes to"): h.ssh_name,
+    Required("roles", "is missing: a list such as [worker]"): _roles,
+    Optional("address"): s.address,
+    Optional("advertise"): s.address,
+    Optional("labels"): {s.key(s.tag): s.tag},
+    Optional("primary"): s.flag,
+}
+_TOP = {
+    Required("cluster", "is missing: the cluster's name, such as prod"): s.identifier,
+    Required("hosts", "is missing: the machines"): {str: s.mapping(HOST)},
+    Optional("datacenter"): s.identifier,
+    Optional("domain"): s.domain,
+    Optional("consul"): s.mapping(_BINARY | {Optional("version"): s.version("Consul", OLDEST_CONSUL)}),
+    Optional("caddy"): s.mapping(_BINARY | {Optional("version"): s.version("Caddy", OLDEST_CADDY)}),
+    Optional("defaults"): s.mapping(DEFAULTS),
+    Optional("firewall"): s.flag,
+    Optional("admin_from"): _networks,
+    Optional("promises"): {str: {str: _promised}},
+    Optional("https"): s.mapping({Optional("email"): s.email, Optional("internal"): s.flag}),
+}
+HOSTS_YML = Schema(s.mapping(_TOP))
+
+
+def parse(text: str, source: Path, *, state_root: Path, home: Path) -> tuple[Cluster, tuple[str, ...]]:
+    """The cluster of a hosts.yml, and warnings; InputError with all faults, each `hosts.yml:LINE: path: …`.
+
+    source:     where the text came from; relative paths in it are relative to its folder
+    state_root: `<state_root>/<cluster>` becomes the cluster's state folder
+    home:       what `~` stands for
+    """
+    tree = parse_yaml(text)
+    if not tree.faults and not isinstance(tree.value, dict):
+        what = f"{s.kind(tree.value)} where a mapping (cluster: …, hosts: …) is due"
+        fault = tree.fault((), "is empty" if tree.value is None else what)
+        raise InputError([fault.render(source.name)], LEAST)
+    value, found = s.check(HOSTS_YML, tree) if isinstance(tree.value, dict) else ({}, tree.faults)
+    s.refuse([*found, *_across(tree)], source.name, HINT)
+    cluster = _build(value, source, state_root, home)
+    return cluster, tuple(_warnings(cluster, tree, source.name))
+
+
+def _across(tree: Tree) -> Iterator[Fault]:
+    """Faults between values. Reads the unchecked tree, so that they are told together with all others."""
+    top: Mapping[str, Any] = tree.value if isinstance(tree.value, dict) else {}
+    for program in ("consul", "caddy"):
+        given = top.get(program)
+        if isinstance(given, dict) and not given:
+            yield tree.fault((program,), "is empty; give version, binary, or (where a binary hides its version) both")
+    hosts = top.get("hosts")
+    if not isinstance(hosts, dict):
+        return
+    for name in hosts:
+        yield from _name(name, tree)
+    known = {name: host for name, host in hosts.items() if isinstance(host, dict)}
+    yield from _managers(known, tree)
+    defaults = top.get("defaults")
+    yield from _shared(known, defaults if isinstance(defaults, dict) else {}, tree)
+
+
+def _name(name: str, tree: Tree) -> Iterator[Fault]:
+    try:
+        s.label(name)
+    except Invalid as e:
+        yield tree.fault(("hosts", name), f"{shown(name)} {e.msg}")
+    if name in RESERVED:
+        yield tree.fault(("hosts", name), f"{name} is a word of --hosts ({', '.join(RESERVED)}); name it otherwise")
+
+
+def _is_manager(host: Mapping[str, Any]) -> bool:
+    return isinstance(host.get("roles"), list) and "manager" in host["roles"]
+
+
+def _managers(hosts: Mapping[str, Mapping[str, Any]], tree: Tree) -> Iterator[Fault]:
+    if not any(_is_manager(host) for host in hosts.values()):
+        yield tree.fault(("hosts",), "no host has the role manager; one is needed, three survive the loss of one")
+    primaries = [name for name, host in hosts.items() if host.get("primary") is True]
+    for name in primaries:
+        if not _is_manager(hosts[name]):
+            yield tree.fault(("hosts", name, "primary"), f"true, but {name} does not have the role manager")
+    for name in primaries[1:]:
+        at = ("hosts", name, "primary")
+        yield tree.fault(at, f"true, but {primaries[0]} is marked primary already; one manager may be")
+
+
+def _shared(hosts: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Any], tree: Tree) -> Iterator[Fault]:
+    """Two hosts at one place. Behind other gateways, or advertised otherwise, one address is two places."""
+    seen: dict[tuple[str, ...], str] = {}
+    for name, host in hosts.items():
+        port, gateway = (host.get(k, defaults.get(k, d)) for k, d in (("port", SSH_PORT), ("gateway", "none")))
+        ssh = _same(host.get("ssh"))
+        if ssh and (first := seen.setdefault((ssh, str(port), str(gateway)), name)) != name:
+            message = f"{shown(ssh)} port {shown(port)} is also where {first} is reached"
+            yield tree.fault(("hosts", name, "ssh"), message)
+        key = "advertise" if host.get("advertise") else "address"
+        own = _same(host.get(key))
+        if own and (first := seen.setdefault((own,), name)) != name:
+            yield tree.fault(("hosts", name, key), f"{shown(own)} is also the cluster address of {first}")
+
+
+def _same(value: object) -> str | None:
+    """One spelling for one address or name; None for what is no text."""
+    try:
+        return str(ipaddress.ip_address(value)) if isinstance(value, str) else None
+    except ValueError:
+        return str(value).lower()
+
+
+def _build(value: Mapping[str, Any], source: Path, state_root: Path, home: Path) -> Cluster:
+    def path(text: str | None) -> Path | None:
+        if text is None:
+            return None
+        return home / text[2:] if text.startswith("~/") else source.parent / text
+
+    def binary(given: Mapping[str, str]) -> Binary:
+        return Binary(given.get("version"), path(given.get("binary")))
+
+    def host(name: str, own: Mapping[str, Any]) -> Host:
+        given = {key: defaults[key] for key in ("user", "port", "key", "gateway") if key in defaults}
+        given.update(own)
+        if given.get("gateway") == "none":
+            del given["gateway"]
+        return Host(name, **{**given, "roles": tuple(own["roles"]), "key": path(given.get("key"))})
+
+    defaults = value.get("defaults", {})
+    config, known = defaults.get("ssh_config"), defaults.get("known_hosts")
+    return Cluster(
+        name=value["cluster"],
+        hosts=tuple(host(name, own) for name, own in value["hosts"].items()),
+        source=source,
+        state=state_root / value["cluster"],
+        datacenter=value.get("datacenter", value["cluster"]),
+        domain=value.get("domain"),
+        consul=binary(value.get("consul", {})),
+        caddy=binary(value.get("caddy", {})),
+        firewall=value.get("firewall", True),
+        admin_from=tuple(value.get("admin_from", ())),
+        email=value.get("https", {}).get("email"),
+        internal_ca=value.get("https", {}).get("internal"),
+        promises=value.get("promises", {}),
+        ssh=SshDefaults(path(known), None if config == "none" else path(config), config != "none"),
+    )
+
+
+def _warnings(cluster: Cluster, tree: Tree, source: str) -> Iterator[str]:
+    n = len(managers := cluster.having("manager"))
+    if n % 2 == 0:
+        names = ", ".join(host.name for host in managers)
+        why = f"{n} managers ({names}) survive the loss of {n // 2 - 1}, as {n - 1} would"
+        remedy = f"a majority of {n} is {n // 2 + 1}; make it {n - 1} or {n + 1}"
+        yield tree.fault(("hosts",), f"{why}: {remedy}").render(source)

@@ -1,0 +1,170 @@
+"""What runs on the cluster, as values: Service and Services, and what of them travels to the hosts.
+
+Only values that passed `core.config.services` get this far. The shapes of the JSON values (WANTED, ROUTES, spec) are those
+of `remote_agents/nexus_agents/shared/kv_schema.py`; durations are seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from .cluster import Host
+
+CheckKind = Literal["http", "tcp", "ttl"]
+
+# What an instance is made of: an instance of another revision is replaced. Anything else changes around it.
+_MADE_OF = (
+    "command", "image", "port", "target_port", "check", "env", "user", "memory_mb", "cpu", "stop_timeout",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """How Consul learns that an instance is well. ttl: the worker agent vouches for the process.
+
+    path: of http, else empty; interval, timeout: seconds
+    """
+
+    kind: CheckKind
+    path: str = ""
+    interval: float = 2.0
+    timeout: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """How many instances, at most one a host. `all` (one on every worker with the labels) goes before min and max.
+
+    cpu: percent of one core that an instance is to use; between min and max, the number follows it
+    """
+
+    all: bool = False
+    min: int = 1
+    max: int = 1
+    cpu: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """An entry of services.yml, every default filled in. Either `image` or a `command` is there, or both.
+
+    command:     the argv; with an image its arguments, or None for the image's own
+    port:        on the host, and in Consul; target_port: the container's (None without an image)
+    memory_mb:   MiB; cpu: cores; stop_timeout: seconds from SIGTERM to SIGKILL
+    domain:      where the balancer offers it, under the prefix `path` (no slash at its end but for `/` itself)
+    headers:     of the balancer's answers; None takes a default one away
+    timeout:     seconds that the balancer waits for the first byte
+    labels:      a worker must have them all
+    line:        1-based, in services.yml
+    """
+
+    name: str
+    check: Check
+    command: tuple[str, ...] | None = None
+    image: str | None = None
+    port: int | None = None
+    target_port: int | None = None
+    replicas: Replicas = Replicas()
+    env: Mapping[str, str] = field(default_factory=dict)
+    user: str | None = None
+    memory_mb: int | None = None
+    cpu: float | None = None
+    stop_timeout: float = 10.0
+    domain: str | None = None
+    path: str = "/"
+    headers: Mapping[str, str | None] = field(default_factory=dict)
+    timeout: float = 10.0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    line: int | None = field(default=None, compare=False)
+
+    @property
+    def revision(self) -> str:
+        """12 hexadecimal digits that change when, and only when, running instances must be replaced."""
+        return _digest({key: self._parts()[key] for key in _MADE_OF})[:12]
+
+    def spec(self) -> dict[str, Any]:
+        """The spec of WANTED and ORDERS."""
+        return {**self._parts(), "revision": self.revision}
+
+    def route(self) -> dict[str, Any] | None:
+        """Its entry of ROUTES; None without a domain."""
+        if self.domain is None:
+            return None
+        return {
+            "service": self.name, "domain": self.domain, "path": self.path, "check_path": self.check.path or None,
+            "headers": dict(self.headers), "timeout": self.timeout,
+        }  # fmt: skip
+
+    def fits(self, host: Host) -> bool:
+        """Whether the host may run it: a worker that has all its labels."""
+        return host.has("worker") and all(host.labels.get(key) == value for key, value in self.labels.items())
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "name": self.name, "command": None if self.command is None else list(self.command), "image": self.image,
+            "port": self.port, "target_port": self.target_port, "check": asdict(self.check), "env": dict(self.env),
+            "user": self.user, "memory_mb": self.memory_mb, "cpu": self.cpu, "stop_timeout": self.stop_timeout,
+            "replicas": asdict(self.replicas), "labels": dict(self.labels),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """All of services.yml, in the file's order. `source` None: there is no such file."""
+
+    entries: tuple[Service, ...] = ()
+    source: Path | None = None
+
+    def __iter__(self) -> Iterator[Service]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def service(self, name: str) -> Service:
+        """The service of that name; KeyError when there is none."""
+        for service in self.entries:
+            if service.name == name:
+                return service
+        raise KeyError(name)
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports that workers open to the cluster, sorted."""
+        return tuple(sorted(service.port for service in self.entries if service.port is not None))
+
+
+def wanted(services: Services) -> dict[str, Any]:
+    """The value of WANTED. Its digest (SHA-256 in hexadecimal) covers the routes too."""
+    specs = {service.name: service.spec() for service in services}
+    return {"digest": _digest({"services": specs, **routes(services)}), "services": specs}
+
+
+def routes(services: Services) -> dict[str, Any]:
+    """The value of ROUTES, sorted by domain and path."""
+    found = [route for service in services if (route := service.route())]
+    return {"routes": sorted(found, key=lambda route: (route["domain"], route["path"]))}
+
+
+def differences(have: Mapping[str, Any] | None, services: Services) -> tuple[str, ...]:
+    """What publishing would change in the cluster's WANTED (None: unknown): `+ web`, `~ api (new version)`, `- old`."""
+    if services.source is None or (have is not None and have.get("digest") == wanted(services)["digest"]):
+        return ()
+    before, after = dict((have or {}).get("services", {})), {s.name: s.spec() for s in services}
+    lines = [f"+ {name}" for name in after if name not in before]
+    for name, spec in after.items():
+        if name in before and before[name] != spec:
+            new = before[name].get("revision") != spec["revision"]
+            lines.append(f"~ {name} ({'new version: its instances are replaced one by one' if new else 'placement'})")
+    lines += [f"- {name}" for name in before if name not in after]
+    return tuple(lines) or (("~ routes",) if have or after else ())
+
+
+def _digest(value: object) -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()

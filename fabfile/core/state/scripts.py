@@ -1,0 +1,24 @@
+"""The shell scripts of remote_agents, as they are sent to a host or placed there.
+
+A script is one file, `NAME.sh`, or a folder `NAME/` of parts. Parts are put together in a fixed order: `head.sh`, the
+others by name, `main.sh`, whose last line is `main "$@"`. So a script that breaks off on its way runs nothing, and equal
+parts give equal bytes.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from ..resources import SCRIPTS
+
+FIRST, LAST = "head.sh", "main.sh"
+
+
+@cache
+def script(name: str) -> str:
+    """The whole text. FileNotFoundError where there is no such script."""
+    folder = SCRIPTS / name
+    if not folder.is_dir():
+        return (SCRIPTS / f"{name}.sh").read_text()
+    middle = sorted(p.name for p in folder.glob("*.sh") if p.name not in (FIRST, LAST))
+    return "\n".join((folder / part).read_text() for part in (FIRST, *middle, LAST))

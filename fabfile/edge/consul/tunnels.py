@@ -1,0 +1,46 @@
+"""From the operator's machine to a manager's Consul: a forwarded port, or a command with the token on stdin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from ...core.errors import HostError, InputError, Several
+from ...core.model.cluster import Cluster
+from ..ssh.connection import Remote
+from ..ssh.exec_channel import Result
+from ..ssh.fleet import Fleet
+from .client import PORT
+
+
+@contextmanager
+def manager(cluster: Cluster, name: str = "") -> Iterator[Remote]:
+    """An open connection to the named host, or to the first manager that can be reached. Several when there is none."""
+    if name and name not in {h.name for h in cluster.hosts}:
+        raise InputError([f"--host: {name} is not in {cluster.source.name}"])
+    hosts = [cluster.host(name)] if name else list(cluster.having("manager"))
+    with Fleet(cluster, hosts) as fleet:
+        faults: list[HostError] = []
+        for remote in fleet:
+            try:
+                remote.open()
+            except HostError as fault:
+                faults.append(fault)
+                continue
+            yield remote
+            return
+        raise Several(faults)
+
+
+@contextmanager
+def forwarded(remote: Remote, local: int) -> Iterator[None]:
+    """127.0.0.1:local on this machine is the remote's own 127.0.0.1:8500 while the block runs."""
+    with remote.connection.forward_local(local, remote_port=PORT, remote_host="127.0.0.1", local_host="127.0.0.1"):
+        yield
+
+
+def run_consul(remote: Remote, words: Sequence[str], line: Callable[[str], None]) -> Result:
+    """`consul WORDS` on the host. The token goes in on stdin, so it is in no argument list and no environment."""
+    token = [remote.token.encode()] if remote.token else []
+    env = ["CONSUL_HTTP_TOKEN_FILE=/dev/stdin"] if token else []
+    return remote.run(["env", *env, "/usr/local/bin/consul", *words], token, timeout=3600, on_line=line)

@@ -1,0 +1,106 @@
+"""Carries a host's plan out: one exec, the payload a tar that streams in on the same channel."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ...core.errors import ApplyError
+from ...core.state.plan import HostPlan, actions
+from ...core.state.scripts import script
+from ..ssh.connection import Remote
+from ..ssh.exec_channel import sudo_fault
+
+SILENCE = 180.0  # seconds without a word from apply.sh before we give up on the connection
+_CHUNK = 1 << 17
+
+# Unpacks into a folder of its own and hands over. A payload that breaks off leaves nothing.
+_RECEIVE = """set -eu; umask 077; s=/var/lib/nexus; mkdir -p $s; chmod 0700 $s
+find $s -maxdepth 1 -name 'in.*' -mmin +10 -exec rm -rf {} +
+d=$(mktemp -d $s/in.XXXXXX)
+trap 'rm -rf "$d"' EXIT
+trap 'exit 129' HUP INT TERM PIPE
+tar -xmf - -C "$d" || {
+  rm -rf "$d"
+  echo 'failed the payload broke off (connection or disk); nothing was changed'
+  exit 3
+}
+trap - EXIT
+exec sh "$d/apply.sh" "$d" ''
+"""
+
+
+def deliver(remote: Remote, plan: HostPlan, who: str, step: Callable[[str], None]) -> None:
+    """Applies the plan; `step` hears each step as the host takes it. ApplyError when the host did not get there."""
+    said: list[str] = []
+
+    def hear(line: str) -> None:
+        said.append(line)
+        word, _, rest = line.partition(" ")
+        if word == "step":
+            step(rest)
+
+    result = remote.run(["sh", "-c", _RECEIVE], payload(plan, who), timeout=SILENCE, on_line=hear)
+    failed = [line[7:] for line in said if line.startswith("failed ")]
+    if result.code == 0 and said and said[-1] == f"done {plan.wanted.id}":
+        return
+    log = "\n".join(line[4:] for line in said if line.startswith("log "))
+    if failed:
+        raise ApplyError(remote.host.name, failed[-1], _hint(remote, said), log or result.err.strip())
+    if result.code == -1:
+        raise ApplyError(remote.host.name, "the connection was lost while the change was made",
+                         "deploy again: it finishes what is left", log)  # fmt: skip
+    fault = sudo_fault(remote.host, result)
+    raise ApplyError(remote.host.name, fault.message.partition(": ")[2], fault.hint, log)
+
+
+def _hint(remote: Remote, said: list[str]) -> str:
+    if any(line.startswith("step put") or line.startswith("step drop") for line in said):
+        return f"mend the cause and deploy again, or go back: inv rollback --hosts {remote.host.name}"
+    return "mend the cause and deploy again"
+
+
+def payload(plan: HostPlan, who: str) -> Iterator[bytes]:
+    """The tar as chunks. The action list comes last, and its last line says that nothing is missing."""
+    for file in plan.missing_blobs():
+        if file.content is not None:
+            yield from _member(f"blobs/{file.sha256}", file.content)
+        elif file.packed is not None:
+            yield from _packed(f"blobs/{file.sha256}.gz", file.packed)
+    yield from _member("firewall-undo.sh", script("firewall-undo").encode())
+    yield from _member("apply.sh", script("apply").encode())
+    yield from _member("manifest", plan.wanted.text().encode())
+    yield from _member("actions", actions(plan, who).encode())
+    yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def _header(name: str, size: int) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o600
+    return info.tobuf()
+
+
+def _padding(size: int) -> bytes:
+    return bytes(-size % tarfile.BLOCKSIZE)
+
+
+def _member(name: str, content: bytes) -> Iterator[bytes]:
+    yield _header(name, len(content)) + content + _padding(len(content))
+
+
+def _packed(name: str, path: Path) -> Iterator[bytes]:
+    size = path.stat().st_size
+    yield _header(name, size)
+    with path.open("rb") as reader:
+        while chunk := reader.read(_CHUNK):
+            yield chunk
+    yield _padding(size)
+
+
+def upload_size(plan: HostPlan) -> int:
+    """Bytes that the payload will take, for the progress line."""
+    return sum(
+        len(f.content) if f.content is not None else f.packed.stat().st_size if f.packed else 0
+        for f in plan.missing_blobs()
+    )

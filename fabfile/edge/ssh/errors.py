@@ -1,0 +1,126 @@
+"""Why a connection failed, in one line that an operator can act on."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from ...core.errors import HostError, HostKeyError
+from ...core.model.cluster import Host
+from .known_hosts import UnknownKey, fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """The SSH server that failed: the host, or a jump host on the way to it."""
+
+    host: Host
+    name: str
+    port: int
+    user: str
+    jump: bool
+
+    def __str__(self) -> str:
+        return f"{'the jump host ' if self.jump else ''}{_place(self)}"
+
+    @property
+    def address_key(self) -> str:
+        """Where the operator wrote its address."""
+        if not self.jump:
+            return f"`ssh:` of hosts.{self.host.name}"
+        return f"`gateway:` of hosts.{self.host.name}" if self.host.gateway else "ProxyJump in ssh_config"
+
+    @property
+    def login_keys(self) -> str:
+        """Where he writes who logs in, and with what."""
+        if not self.jump:
+            return f"`user:` and `key:` of hosts.{self.host.name}"
+        if self.host.gateway:
+            return f"`gateway: USER@{self.name}` and `key:` of hosts.{self.host.name}"
+        return f"User and IdentityFile of {self.name} in ssh_config"
+
+
+def _place(server: Any) -> str:
+    return f"[{server.name}]:{server.port}" if ":" in server.name else f"{server.name}:{server.port}"
+
+
+def _server(host: Host, at: Any, jump: bool) -> _Server:
+    if at is None:
+        return _Server(host, host.ssh, host.port or 22, host.user or "", jump)
+    return _Server(host, at.host, at.port, at.user if jump else host.user or "", jump)
+
+
+def explain(host: Host, error: BaseException, at: Any = None, jump: bool = False) -> HostError:
+    """Any error of connecting or running as a HostError with its next step.
+
+    `at`: Fabric's connection that failed, where it is known; `jump`: it is one to a jump host
+    """
+    from paramiko import AuthenticationException, BadHostKeyException, ChannelException, SSHException
+
+    if isinstance(error, HostError):
+        return error
+    server = _server(host, at, jump)
+    if isinstance(error, UnknownKey | BadHostKeyException):
+        return _key_fault(host, error, server)
+    if isinstance(error, AuthenticationException):
+        return HostError(
+            host.name, f"{server} refused {server.user or 'your user'} (no key was accepted)",
+            f"set {server.login_keys}, or load the key into your agent; try: ssh {server.user or 'USER'}@{server.name}",
+        )  # fmt: skip
+    if isinstance(error, ChannelException) and at is not None and at.gateway:
+        return _beyond(host, error, server, _server(host, at.gateway, jump=True))
+    return _network(host, error, server) or HostError(
+        host.name, f"{server}: {str(error) or type(error).__name__}",
+        "" if isinstance(error, SSHException) else "the connection was lost; run the command again",
+    )  # fmt: skip
+
+
+def _key_fault(host: Host, error: Any, server: _Server) -> HostKeyError:
+    whose = f"{'jump host: ' if server.jump else ''}the SSH key of {error.hostname}"
+    if isinstance(error, UnknownKey):
+        return HostKeyError(
+            host.name, f"{whose} is unknown ({error.key.get_name()} {fingerprint(error.key)})",
+            f"compare the fingerprint with the host's console, then pin it: inv trust --hosts {host.name}",
+        )  # fmt: skip
+    return HostKeyError(
+        host.name,
+        f"{whose} has CHANGED: pinned {fingerprint(error.expected_key)}, offered {fingerprint(error.key)}",
+        f"somebody may be in between. If the host was reinstalled: inv trust --hosts {host.name} --replace",
+    )
+
+
+def _beyond(host: Host, error: Any, server: _Server, by: _Server) -> HostError:
+    """The jump host is there, and says that the way ends behind it."""
+    if error.code == 1:  # administratively prohibited (RFC 4254, 5.1)
+        return HostError(host.name, f"{by} forbids to go on to {server}", "its sshd needs: AllowTcpForwarding yes")
+    return HostError(
+        host.name, f"{by} cannot reach {server} ({error.text.lower()})",
+        f"is it up, and sshd running there? The jump host itself must reach what {server.address_key} says",
+    )  # fmt: skip
+
+
+def _network(host: Host, error: BaseException, server: _Server) -> HostError | None:
+    at = server.address_key
+    if isinstance(error, socket.gaierror):
+        return HostError(host.name, f"the name {server.name} cannot be resolved", f"check {at}")
+    if "banner" in str(error) or "No existing session" in str(error):
+        port = at if server.jump else f"`port:` of hosts.{host.name}"
+        return HostError(host.name, f"{server} accepts connections but does not speak SSH",
+                         f"is sshd on another port ({port}), or is the host hung?")  # fmt: skip
+    if isinstance(error, ConnectionRefusedError) or "Unable to connect to port" in str(error):
+        return HostError(host.name, f"{server} is closed or cannot be reached", "is the host up, and sshd running there?")
+    if isinstance(error, TimeoutError) or "Timeout opening channel" in str(error):
+        return HostError(host.name, f"{server} did not answer in time", "is the host up, and is a firewall in the way?")
+    if isinstance(error, OSError) and error.errno in (101, 113):  # ENETUNREACH, EHOSTUNREACH
+        check = at if server.jump else f"`ssh:` and `gateway:` of hosts.{host.name}"
+        return HostError(host.name, f"there is no route to {server}", f"check {check}")
+    if isinstance(error, FileNotFoundError):
+        return _no_file(host, str(error.filename))
+    return None
+
+
+def _no_file(host: Host, file: str) -> HostError:
+    if file == str(host.key):
+        return HostError(host.name, f"{file}: no such key file", f"check `key:` of hosts.{host.name}")
+    return HostError(host.name, f"{file}: no such file", "check IdentityFile and ProxyCommand in ssh_config")

@@ -1,0 +1,76 @@
+"""One command on one channel of an SSH connection: stdin in one go, stdout by lines as they come, the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from ...core.errors import HostError
+from ...core.model.cluster import Host
+
+if TYPE_CHECKING:  # paramiko costs 80 ms, which bad input need not wait for
+    from paramiko import Channel
+
+_CHUNK = 1 << 17
+
+# For whoever is not known to be root: by itself, or through sudo that must not ask. `sh -c` because the login shell may
+# be none of ours.
+AS_ROOT = 'if [ "$(id -u)" = 0 ]; then exec "$@"; else exec sudo -n -- env SSH_CONNECTION="$SSH_CONNECTION" "$@"; fi'
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command said. `code` is -1 when the connection ended before the command did."""
+
+    code: int
+    out: bytes
+    err: str
+
+
+def exchange(
+    channel: Channel,
+    command: str,
+    stdin: Iterable[bytes],
+    timeout: float,
+    on_line: Callable[[str], None] | None,
+) -> Result:
+    """stdin is fed from a thread of its own, so that neither side can wait for the other for ever."""
+    with channel:
+        channel.settimeout(timeout)
+        channel.exec_command(command)
+        feeder = Thread(target=_feed, args=(channel, stdin), daemon=True)
+        feeder.start()
+        out = bytearray()
+        pending = b""
+        while chunk := channel.recv(_CHUNK):
+            out += chunk
+            if on_line:
+                *lines, pending = (pending + chunk).split(b"\n")
+                for line in lines:
+                    on_line(line.decode("utf-8", "replace"))
+        err = channel.makefile_stderr("rb").read().decode("utf-8", "replace")
+        return Result(channel.recv_exit_status(), bytes(out), err)
+
+
+def _feed(channel: Channel, stdin: Iterable[bytes]) -> None:
+    with suppress(OSError):  # the other end stopped reading: its exit code tells why
+        for chunk in stdin:
+            channel.sendall(chunk)
+        channel.shutdown_write()
+
+
+def sudo_fault(host: Host, result: Result) -> HostError:
+    """A failed command in one line; sudo's own refusals get their way out."""
+    err = result.err.strip().splitlines()
+    last = err[-1] if err else f"exit code {result.code}"
+    if "password is required" in result.err or "terminal is required" in result.err:
+        hint = "let this user run sudo without one (NOPASSWD), or name a root user: `user: root`"
+        return HostError(host.name, "sudo wants a password", hint)
+    if "sudo" in result.err and "not found" in result.err:
+        return HostError(host.name, "not root, and sudo is not installed", "name a root user: `user: root`")
+    if "sudoers" in result.err:
+        return HostError(host.name, last, "let this user run sudo (NOPASSWD), or name a root user: `user: root`")
+    return HostError(host.name, last)

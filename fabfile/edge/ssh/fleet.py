@@ -1,0 +1,55 @@
+"""The connections of one command: a Remote for each host, opened in parallel, closed together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+
+from ...core.errors import HostError
+from ...core.model.cluster import Cluster, Host
+from ...core.state.desired import PATHS, UNITS
+from ...core.state.facts import Facts, parse
+from ...core.state.scripts import script
+from ..disk.vault import Vault
+from .connection import Remote
+from .fanout import each
+
+
+class Fleet:
+    """Hosts of a cluster by name; `with Fleet(...)` closes what was opened."""
+
+    def __init__(self, cluster: Cluster, hosts: Iterable[Host] | None = None) -> None:
+        self.cluster = cluster
+        self.remotes = {h.name: Remote(cluster, h) for h in (cluster.hosts if hosts is None else hosts)}
+        secrets = Vault(cluster.state).load()
+        for remote in self:
+            remote.token = secrets.management if secrets else None
+
+    def __enter__(self) -> Fleet:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        for remote in self.remotes.values():
+            remote.close()
+
+    def __getitem__(self, name: str) -> Remote:
+        return self.remotes[name]
+
+    def __iter__(self) -> Iterator[Remote]:
+        return iter(self.remotes.values())
+
+    def of(self, hosts: Iterable[Host]) -> list[Remote]:
+        return [self.remotes[h.name] for h in hosts]
+
+    def probe(
+        self, remotes: Iterable[Remote] | None = None, previous: bool = False
+    ) -> tuple[dict[str, Facts], list[HostError]]:
+        """Facts of each host in one round trip; unreachable hosts are among the faults."""
+        return each(self if remotes is None else remotes, lambda r: probe(r, previous))
+
+
+def probe(remote: Remote, previous: bool = False) -> Facts:
+    """One host's facts. `previous` asks for the files of the generation before, too (for a rollback)."""
+    words = ["--previous"] if previous else []
+    result = remote.script(script("probe"), "", ",".join(UNITS), *words, *PATHS)
+    return parse(remote.host.name, result.out)

@@ -1,0 +1,78 @@
+"""Host keys: how they are shown, and how one is fetched and pinned once the operator has said yes."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+from ...core.model.cluster import Cluster, Host
+from ..disk.state import write_atomically
+from .config_files import host_keys
+from .connect import TIMEOUT, close_all, connect, hops, open_hop
+from .errors import explain
+from .known_hosts import fingerprint, known_hosts, listed_as
+
+
+def offered_key(cluster: Cluster, host: Host, hop: int = 0) -> tuple[str, Any, Path]:
+    """The name that known_hosts files the host under, the key that it offers, and the file to pin it in.
+
+    `hop` 0 is the host itself, 1 the jump host before it, and so on. Nothing is authenticated but the hops before.
+    HostError when it (or a hop on the way, whose key must be known) cannot be reached.
+    """
+    from paramiko import Transport
+
+    way = list(hops(connect(cluster, host)))
+    at = connection = way[hop]
+    try:
+        for at in reversed(way[hop + 1 :]):
+            open_hop(at)
+        at = connection
+        name, port = connection.host, connection.port
+        sock: Any
+        far = connection.gateway
+        sock = connection.open_gateway() if far else socket.create_connection((name, port), timeout=TIMEOUT)
+        transport = Transport(sock)
+        transport.banner_timeout = TIMEOUT
+        try:
+            transport.start_client(timeout=TIMEOUT)
+            key = transport.get_remote_server_key()
+        finally:
+            transport.close()
+    except Exception as error:
+        raise explain(host, error, at, at is not way[0]) from error
+    finally:
+        close_all(connection)
+    return listed_as(name, port), key, known_hosts(cluster, connection)[0]
+
+
+def hop_count(cluster: Cluster, host: Host) -> int:
+    """How many SSH servers are on the way to the host, itself included."""
+    return len(list(hops(connect(cluster, host))))
+
+
+def pinned(file: Path, name: str) -> list[str]:
+    """Fingerprints that the file holds for the name."""
+    return [fingerprint(key) for key in (host_keys(file).lookup(name) or {}).values()]
+
+
+def pin_key(file: Path, name: str, key: Any, replace: bool = False) -> None:
+    """Adds the key to a known_hosts file, all other lines kept; `replace` drops the name's former keys first."""
+    old = file.read_text().splitlines() if file.is_file() else []
+    if replace:
+        old = [line for line in old if line.startswith("#") or not _names(line, name)]
+    lines = [*old, f"{name} {key.get_name()} {key.get_base64()}"]
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_atomically(file, ("\n".join(lines) + "\n").encode())
+
+
+def _names(line: str, name: str) -> bool:
+    from paramiko import HostKeys
+    from paramiko.hostkeys import HostKeyEntry
+
+    entry = HostKeyEntry.from_line(line) if line.strip() else None
+    if entry is None:
+        return False
+    keys = HostKeys()
+    keys._entries.append(entry)  # type: ignore[attr-defined]  # the one way to match a hashed name
+    return keys.lookup(name) is not None

@@ -1,0 +1,37 @@
+"""Any record at all: what hypothesis makes of a drill, from the sane to the absurd."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from hypothesis import strategies as st
+
+from fabfile.drills.verdict.record import KINDS, VERDICTS, Moment, Primary, Promise, Record, Requests, Sample
+
+TEXT = st.text(max_size=40)  # with control characters and all; halves of surrogate pairs are in `drilled.HOSTILE`
+NUMBER = st.floats(-1e12, 1e12, allow_nan=False)
+SHORT = st.floats(0, 700, allow_nan=False).map(lambda v: round(v, 2))
+COUNT = st.integers(0, 10**12)
+
+
+def maybe(strategy: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    return st.none() | strategy
+
+
+Numbers: TypeAlias = st.SearchStrategy[float]
+
+
+def records(number: Numbers = NUMBER, sample: Numbers = NUMBER) -> st.SearchStrategy[Record]:
+    return st.builds(
+        Record, drill=TEXT, verdict=st.sampled_from(VERDICTS), began=number, target=TEXT,
+        hosts=st.lists(TEXT, max_size=3).map(tuple), cluster=TEXT, why=TEXT,
+        promise=st.builds(Promise, TEXT, maybe(number), maybe(number), maybe(COUNT)),
+        detected_s=maybe(number), recovered_s=maybe(number), error_s=number, ttl_s=number,
+        fault_at_s=maybe(number), healed_at_s=maybe(number),
+        requests=st.builds(Requests, COUNT, COUNT, COUNT, *[maybe(number)] * 5),
+        primaries=st.lists(st.builds(Primary, TEXT, COUNT, number), max_size=5).map(tuple),
+        two_primaries=maybe(st.lists(TEXT, max_size=3).map(tuple)),
+        timeline=st.lists(st.builds(Moment, number, st.sampled_from(KINDS), TEXT), max_size=8).map(tuple),
+        samples=st.lists(st.builds(Sample, sample, sample.map(abs), st.booleans()), max_size=60).map(tuple),
+        forced=maybe(TEXT), version=TEXT, since_undo=st.booleans(),
+    )  # fmt: skip

@@ -1,0 +1,109 @@
+# ruff: noqa: E501  the rows of a table are easier to read whole
+"""The door of the balancer: nothing written by others breaks out of Caddy's configuration, or breaks it for the rest."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from remote_agents.nexus_agents.balancer.caddy_config import with_id
+from remote_agents.nexus_agents.balancer.caddy_handlers import literal
+from remote_agents.nexus_agents.balancer.caddy_routes import address, sift
+from tests.support.caddy_reader import OURS, UP, asked, handlers, made, replaced, route, service_of, walk
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=6,
+)  # fmt: skip
+ODD = st.text(st.sampled_from('abz09-._/{}\\"\n\r\x00*? %:[]<>ü$env.HOME'), max_size=20)
+ROUTES = st.fixed_dictionaries({
+    "service": ODD | st.just("web"), "domain": ODD | st.just("web.test"), "path": ODD.map("/{}".format), "check_path": ODD | st.none(),
+    "headers": st.dictionaries(ODD | st.just("X-A"), ODD | st.none() | st.integers(), max_size=3),
+    "timeout": st.floats() | st.integers(-2, 90000),
+})  # fmt: skip
+
+
+@given(st.lists(ROUTES | JSON, max_size=5))
+def test_no_route_breaks_the_others(odd: list[Any]) -> None:
+    """Whatever else is in the list, the whole is JSON, one sound route goes its way, and Caddy fills in nothing of theirs."""
+    sound = route("a", domain="sound.example", headers={"X-A": "{env.HOME}"})
+    found = made(*odd, sound, live={"a": UP})
+    assert json.loads(with_id(found)[1])
+    assert asked(found, "sound.example", "/x") == asked(made(sound, live={"a": UP}), "sound.example", "/x")
+    for newer in (False, True):
+        looked_up: set[str] = set()
+        for name, value in walk({k: v for k, v in found.items() if k != "logging"}):
+            if isinstance(value, str) and name != "expression":
+                replaced(value, newer, looked_up)
+        assert looked_up <= OURS
+
+
+@pytest.mark.parametrize("value", [
+    "{env.HOME}", "}", "{", "}{", '"{http.request.uri}"', "'quoted' \"twice\"", '{"group":"a","max_age":1}', "a\\b", "{{x}}", "\\ {",
+])  # fmt: skip
+@pytest.mark.parametrize("newer", [False, True])
+def test_a_header_value_says_just_what_it_says(value: str, newer: bool) -> None:
+    """Braces, quotes and placeholders reach the client as they were written, with old and new versions of Caddy."""
+    found = made(route(headers={"x-note": value}))
+    texts = [
+        ops["response"]["set"]["X-Note"][0]
+        for ops in handlers(found, "headers")
+        if "X-Note" in ops["response"].get("set", {})
+    ]
+    looked_up: set[str] = set()
+    assert {replaced(text, newer, looked_up) for text in texts} == {value}
+    assert looked_up == set()
+
+
+@given(st.text(st.sampled_from("{}ab.")), st.booleans())
+def test_literal_undoes_what_the_replacer_does(text: str, newer: bool) -> None:
+    """For every text of braces the replacer gives the text back."""
+    looked_up: set[str] = set()
+    assert replaced(literal(text), newer, looked_up) == text
+    assert looked_up == set()
+
+
+@pytest.mark.parametrize(("field", "value", "reason"), [
+    ("domain", "web.test\n", "domain"), ("domain", "{env.HOME}", "domain"), ("domain", "*.web.test", "domain"), ("domain", "", "domain"),
+    ("domain", "web.test:8443", "domain"), ("domain", None, "domain"), ("domain", "-a.test", "domain"), ("domain", "ü.test", "domain"),
+    ("path", "api", "path"), ("path", "/a*", "path"), ("path", "/{x}", "path"), ("path", "/%2f", "path"), ("path", "/a/../b", "path"),
+    ("path", "/a//b", "path"), ("path", None, "path"), ("check_path", "health", "check_path"), ("check_path", "/a\nb", "check_path"),
+    ("timeout", 0, "timeout"), ("timeout", True, "timeout"), ("timeout", float("nan"), "timeout"), ("timeout", "30", "timeout"),
+    ("timeout", 90000, "timeout"), ("service", "we b", "service"), ("headers", ["X-A"], "headers"), ("headers", {"X A": "b"}, "headers"),
+    ("headers", {"X-A": "b\r\nX-B: c"}, "headers"), ("headers", {"X-*": None}, "headers"), ("headers", {"X-A": "\\{env.HOME}"}, "headers"),
+    ("headers", {"Content-Length": "1"}, "headers"), ("headers", {"X-A": True}, "headers"), ("headers", {"X-A": "ü"}, "headers"),
+])  # fmt: skip
+def test_what_the_door_refuses(field: str, value: Any, reason: str) -> None:
+    """A route that Caddy would misread is left out, with a sentence that names the field."""
+    sound, faults = sift([route(**{field: value})])
+    assert sound == []
+    assert len(faults) == 1
+    assert reason in faults[0][1]
+
+
+def test_one_place_belongs_to_one_service() -> None:
+    """Of two services at one domain and path, spelled as they may, the first by name is published and the other named."""
+    sound, faults = sift([route("b", domain="WEB.test", path="/Api/"), route("a", path="/api")])
+    assert [r.service for r in sound] == ["a"]
+    assert faults == [("b", "web.test/api belongs to a already")]
+
+
+@pytest.mark.parametrize(("host", "good"), [
+    ("10.0.0.1", "10.0.0.1"), ("fd00::1", "[fd00::1]"), ("w1", None), ("", None), (None, None), ("fe80::1%eth0", None),
+    ("unix//run/caddy/admin.sock", None), ("{env.HOME}", None), ("10.0.0.1:80", None), ("127.1", None),
+])  # fmt: skip
+def test_only_ip_addresses_are_dialled(host: Any, good: str | None) -> None:
+    """An instance that was registered under anything but an IP address is not asked, the admin socket least of all."""
+    assert address(host) == good
+    text = service_of(made(route(), live={"web": [(host, 80)]}))
+    assert text == f"{good}:80" if good else "no healthy instance" in text
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536, True, "80"])
+def test_only_ports_are_dialled(port: Any) -> None:
+    """A port that is none makes the instance unknown, not the configuration wrong."""
+    assert "no healthy instance" in service_of(made(route(), live={"web": [("10.0.0.1", port)]}))

@@ -1,0 +1,352 @@
+"""The firewall's rules as they land on a host, and Consul's settings per security level and version."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fabfile.core.config.inventory import parse
+from fabfile.core.errors import InputError
+from fabfile.core.model.cluster import Cluster
+from fabfile.core.state.consul import LEVELS
+from fabfile.core.state.firewall import ALLOWANCES, RULES, UFW_SCRIPT, firewall_part, firewall_view
+from fabfile.core.state.manifest import Manifest
+from tests.support.samples import CLUSTER, CONTEXT, SECRETS, VERSIONS, WHERE, wanted
+
+BALANCERS, SERVERS, WORKERS = {"lb1", "all1"}, {"m1", "mw1", "all1"}, {"w1", "mw1", "all1"}
+V4, V6 = ("203.0.113.0/24", "198.51.100.7/32"), ("2001:db8::/48",)
+everyone = pytest.mark.parametrize("name", [h.name for h in CLUSTER.hosts])
+
+
+def part(name: str, ufw: bool = False, admin: tuple[str, ...] = (), ssh: tuple[int, ...] = (22,),
+         services: tuple[int, ...] = ()) -> Manifest:  # fmt: skip
+    cluster = replace(CLUSTER, admin_from=admin)
+    return firewall_part(firewall_view(cluster, cluster.host(name), WHERE.values(), ssh, ufw, services))
+
+
+def text(manifest: Manifest, path: str) -> str:
+    (content,) = (f.content for f in manifest.files if f.path == path)
+    return (content or b"").decode()
+
+
+def rules(name: str, **how: object) -> str:
+    """The nftables rules without their comments."""
+    return "\n".join(x for x in text(part(name, **how), RULES).splitlines() if not x.strip().startswith("#"))  # type: ignore[arg-type]
+
+
+def allowances(name: str, **how: object) -> list[str]:
+    found = text(part(name, ufw=True, **how), ALLOWANCES)  # type: ignore[arg-type]
+    return [x for x in found.splitlines() if x and not x.startswith("#")]
+
+
+def ssh_rules(found: str) -> list[str]:
+    return [x.strip() for x in found.splitlines() if "dport { 22 }" in x]
+
+
+@everyone
+@pytest.mark.parametrize("ufw", [True, False])
+def test_equal_intent_gives_equal_rules(name: str, ufw: bool) -> None:
+    """Addresses and ports in another order, or given twice, give the same bytes and the same stamps."""
+    cluster = CLUSTER
+    views = [
+        firewall_view(cluster, cluster.host(name), where, ssh, ufw, services)
+        for where, ssh, services in (
+            (list(WHERE.values()), [22, 2222], [8080, 9090]),
+            ([*reversed(WHERE.values()), WHERE["m1"]], [2222, 22, 22], [9090, 8080, 8080]),
+        )
+    ]
+    assert firewall_part(views[0]) == firewall_part(views[1])
+
+
+def test_addresses_are_sorted_as_numbers() -> None:
+    """Every host's own address and the one that others dial are let in, each once, in the order of numbers."""
+    (found,) = re.findall(r"set cluster \{[^}]*elements = \{ ([^}]*) \}", rules("w1"))
+    assert found == "10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4, 10.0.0.5, 203.0.113.1, 203.0.113.5"
+
+
+def test_the_rules_replace_our_own_table_only() -> None:
+    """One table is made, dropped and made anew; no ruleset of others is flushed, and what is not let in is dropped."""
+    found = rules("all1", admin=V4 + V6)
+    assert set(re.findall(r"table (\w+ \w+)", found)) == {"inet nexus"}
+    assert found.index("delete table inet nexus") < found.index("table inet nexus {")
+    assert "flush" not in found
+    assert "hook input priority filter; policy drop;" in found
+
+
+def test_without_admin_ssh_is_open() -> None:
+    """Where hosts.yml names no admin networks, SSH is let in from anywhere."""
+    assert ssh_rules(rules("w1")) == ["tcp dport { 22 } accept"]
+    assert "admin" not in rules("w1")
+
+
+@pytest.mark.parametrize(
+    ("admin", "due"),
+    [(V4, ["ip saddr @admin4"]), (V6, ["ip6 saddr @admin6"]), (V4 + V6, ["ip saddr @admin4", "ip6 saddr @admin6"])],
+)
+def test_admin_networks_narrow_ssh(admin: tuple[str, ...], due: list[str]) -> None:
+    """With admin_from, SSH is let in from those networks and the cluster's own hosts, and from nowhere else."""
+    found = rules("w1", admin=admin)
+    assert ssh_rules(found) == [f"{source} tcp dport {{ 22 }} accept" for source in ["ip saddr @cluster", *due]]
+    for network in admin:
+        (sets,) = re.findall(rf"set admin{6 if ':' in network else 4} \{{[^}}]*elements = \{{ ([^}}]*) \}}", found)
+        assert network in sets.split(", ")
+    assert ("set admin4" in found, "set admin6" in found) == (V4[0] in admin, V6[0] in admin)
+
+
+def test_sshd_is_let_in_where_it_listens() -> None:
+    """The ports that sshd was seen on are open, and 22 is not unless it is one of them."""
+    assert "tcp dport { 2200, 2222 } accept" in rules("w1", ssh=(2222, 2200))
+    assert " 22 " not in rules("w1", ssh=(2222, 2200))
+
+
+@everyone
+def test_web_ports_are_open_on_balancers_only(name: str) -> None:
+    """80 and 443 are open on hosts with the loadbalancer role, and on no others."""
+    assert ("80, 443" in rules(name)) == (name in BALANCERS)
+    assert "udp dport 443" not in rules(name)  # HTTP/3 is off
+    assert ("proto tcp from any to any port 443" in allowances(name)) == (name in BALANCERS)
+    assert ("proto tcp from any to any port 80" in allowances(name)) == (name in BALANCERS)
+
+
+@everyone
+def test_the_servers_port_is_open_on_servers_only(name: str) -> None:
+    """8300 is open on managers only, and to the cluster only; 8301 everywhere, to the cluster only."""
+    assert ("8300" in rules(name)) == ("8300" in "".join(allowances(name))) == (name in SERVERS)
+    lines = [x.strip() for x in rules(name).splitlines() if "830" in x]
+    assert len(lines) == 2
+    assert all(x.startswith("ip saddr @cluster ") and "8301" in x for x in lines)
+    assert all(" from any " not in x for x in allowances(name) if "830" in x)
+
+
+@everyone
+@pytest.mark.parametrize("port", ["8500", "8600", "8302", "8502", "8503", "2019"])
+def test_what_is_for_loopback_is_never_open(name: str, port: str) -> None:
+    """Consul's API and DNS, the WAN port and Caddy's own interface are open to nobody."""
+    assert port not in rules(name) + "".join(allowances(name))
+
+
+@everyone
+def test_forwarded_ports_are_guarded_on_workers_only(name: str) -> None:
+    """Workers, which run containers, guard what engines publish; others do not touch forwarding."""
+    assert ("hook forward" in rules(name)) == (name in WORKERS)
+
+
+@everyone
+def test_services_are_open_to_the_cluster_only(name: str) -> None:
+    """Ports of services are let in from the cluster's addresses; without services there is no such rule."""
+    lines = [x.strip() for x in rules(name, services=(9090, 8080)).splitlines() if "8080" in x]
+    assert lines == ["ip saddr @cluster tcp dport { 8080, 9090 } accept"]
+    mine = [x for x in allowances(name, services=(9090, 8080)) if "8080" in x]
+    known = {a for address in WHERE.values() for a in (address.bind, address.advertise)}
+    assert sorted(mine) == sorted(f"proto tcp from {a} to any port 8080,9090" for a in known)
+
+
+def test_ufw_has_allowances_and_no_table() -> None:
+    """Where ufw is in charge the host gets allowances and their script, and no rules for nft; elsewhere the reverse."""
+    paths = {f.path: f.mode for f in part("all1", ufw=True).files}
+    assert (RULES in paths, paths[ALLOWANCES], paths[UFW_SCRIPT]) == (False, "0644", "0755")
+    assert {f.path for f in part("all1").files} & {RULES, ALLOWANCES, UFW_SCRIPT} == {RULES}
+    assert "nft" not in text(part("all1", ufw=True), "/etc/systemd/system/nexus-firewall.service").replace("nexus-", "")
+
+
+@everyone
+def test_ufw_keeps_the_operators_ssh_rules(name: str) -> None:
+    """With ufw no SSH rule is ours, whatever admin_from says, and each line is one argument list of plain words."""
+    assert allowances(name, admin=V4) == allowances(name)
+    assert all(re.fullmatch(r"proto (tcp|udp) from [\w.]+ to any port [\d,]+", x) for x in allowances(name))
+    assert not [x for x in allowances(name) if re.search(r"\b22\b", x)]
+
+
+def test_new_rules_reload_and_never_restart() -> None:
+    """Other rules change the reload stamp alone, so that they replace the old ones without a moment's gap."""
+    (one,), (two,) = part("w1").units, part("w1", admin=V4).units
+    assert one.restart_stamp == two.restart_stamp
+    assert one.reload_stamp != two.reload_stamp
+
+
+def test_admin_networks_are_sorted() -> None:
+    """Admin networks in another order are the same intent, and give the same bytes."""
+    assert rules("w1", admin=V4) == rules("w1", admin=V4[::-1])
+
+
+@cache
+def nft() -> str | None:
+    """The program, where this machine lets us ask it."""
+    found = shutil.which("nft") or next((p for p in ("/usr/sbin/nft", "/sbin/nft") if Path(p).exists()), None)
+    if found is None:
+        return None
+    tried = subprocess.run([found, "-c", "-f", "-"], input="table inet nexus_probe { }\n", text=True, capture_output=True)
+    return None if tried.returncode else found
+
+
+def judged(rule_set: str) -> str:
+    """What nft has to say about the rules; empty when it takes them. Nothing is loaded."""
+    program = nft()
+    if program is None:
+        pytest.skip("nft is not installed, or may not be asked here")
+    done = subprocess.run([program, "-c", "-f", "-"], input=rule_set, text=True, capture_output=True)
+    return done.stderr if done.returncode else ""
+
+
+@everyone
+@pytest.mark.parametrize("admin", [(), V4, V6, V4 + V6, ("0.0.0.0/0", "::/0")])
+def test_nft_takes_the_rules(name: str, admin: tuple[str, ...]) -> None:
+    """The rendered rules, of every role and with every kind of admin network, are valid for nft itself."""
+    assert judged(text(part(name, admin=admin, ssh=(22, 2222), services=(8080,)), RULES)) == ""
+
+
+@pytest.mark.parametrize("admin", [("10.0.0.0/8", "10.1.2.3/32"), ("2001:db8::/32", "2001:db8:1::/48")])
+def test_nft_takes_admin_networks_within_each_other(admin: tuple[str, ...]) -> None:
+    """A network and a part of it, both in admin_from, are valid for nft."""
+    assert judged(text(part("w1", admin=admin), RULES)) == ""
+
+
+def inventory(admin: object) -> Cluster:
+    given = {"cluster": "prod", "admin_from": admin,
+             "hosts": {"m1": {"ssh": "192.0.2.1", "roles": ["manager"], "primary": True}}}  # fmt: skip
+    return parse(json.dumps(given), Path("/ops/hosts.yml"), state_root=Path("/ops/.nexus"), home=Path("/root"))[0]
+
+
+@pytest.mark.parametrize(
+    ("given_", "normal"),
+    [("203.0.113.7", "203.0.113.7/32"), ("2001:DB8:0:0::/48", "2001:db8::/48"), ("2001:db8::0001", "2001:db8::1/128"),
+     ("203.0.113.0/255.255.255.0", "203.0.113.0/24")],
+)  # fmt: skip
+def test_admin_networks_are_in_their_normal_form(given_: str, normal: str) -> None:
+    """However a network is written in hosts.yml, the rules get its one normal form."""
+    assert inventory([given_]).admin_from == (normal,)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["0.0.0.0/0 } ; flush ruleset ; {", "203.0.113.7\n", "203.0.113.7, 0.0.0.0/0", "$(id)", "`id`", "", "any",
+     "203.0.113.7/24", "fe80::1%eth0/64%", "203.0.113.7 # x", "٣.0.0.1", 0, 3405803783, None, True],
+)  # fmt: skip
+def test_nothing_but_a_network_gets_into_the_rules(hostile: object) -> None:
+    """What is no network, as nft's own marks are not, is refused at the door with the name of the key."""
+    with pytest.raises(InputError, match="admin_from"):
+        inventory([hostile])
+
+
+@pytest.mark.parametrize("zoned", ["fe80::1%eth0", "fe80::%eth0/64", "fe80::1%x } accept", "::%\n}\nflush ruleset #"])
+def test_a_zone_does_not_get_into_the_rules(zoned: str) -> None:
+    """An IPv6 zone, which may be any text, is refused at the door too."""
+    with pytest.raises(InputError, match="admin_from"):
+        inventory([zoned])
+
+
+@given(st.text(alphabet="0123456789abcdef:./{};\n $x", max_size=30))
+def test_no_text_leaves_the_networks_alphabet(hostile: str) -> None:
+    """Whatever text is asked for, only digits, hex letters, dots, colons and a slash can reach the rules."""
+    try:
+        admitted = inventory([hostile]).admin_from
+    except InputError:
+        return
+    view = firewall_view(replace(CLUSTER, admin_from=admitted), CLUSTER.host("w1"), WHERE.values(), (22,), False)
+    assert all(re.fullmatch(r"[0-9a-f.:]+/[0-9]+", n) for n in view.admin4 + view.admin6)
+
+
+# Consul's settings, per level and version
+
+
+def consul(name: str, version: str = "1.22.7", level: int = 3) -> str:
+    context = replace(CONTEXT, levels={h.name: level for h in CLUSTER.hosts})
+    return text(wanted(name, version, context=context), "/etc/consul.d/consul.hcl")
+
+
+def settings(config: str) -> Mapping[str, str]:
+    """Each key once, with the value of its last mention; keys alone tell the switches apart."""
+    return dict(re.findall(r"^\s*(\w+)\s*= (.+)$", config, re.MULTILINE))
+
+
+@everyone
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("level", LEVELS)
+def test_each_level_asks_for_what_it_should(name: str, version: str, level: int) -> None:
+    """From level 2 on an agent encrypts what it sends, at level 3 it refuses all else; in every version alike."""
+    said = settings(consul(name, version, level))
+    sends, refuses = ("true" if level >= 2 else "false"), ("true" if level >= 3 else "false")
+    assert {k: said[k] for k in said if "verify" in k} == {
+        "encrypt_verify_outgoing": sends, "verify_outgoing": sends, "verify_server_hostname": sends,
+        "encrypt_verify_incoming": refuses, "verify_incoming": refuses,
+    }  # fmt: skip
+    assert said["default_policy"] == ('"deny"' if level >= 3 else '"allow"')
+    assert said["enabled"] == "false"  # connect's, the last one
+    assert "acl {\n  enabled        = true\n" in consul(name, version, level)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("level", LEVELS)
+def test_every_level_has_its_certificates(version: str, level: int) -> None:
+    """At every level an agent has CA, certificate and key, so that the next level finds them in use."""
+    said = settings(consul("m1", version, level))
+    assert [said[k] for k in ("ca_file", "cert_file", "key_file")] == [
+        f'"/etc/consul.d/tls/{name}"' for name in ("ca.pem", "cert.pem", "secret-key.pem")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("version", "block"), [("1.8.7", False), ("1.17.0", True), ("1.22.7", True)])
+def test_tls_is_written_as_the_version_knows_it(version: str, block: bool) -> None:
+    """Consul 1.8.7 gets the switches at the top, as it knows no tls{}; later ones get tls{} and none at the top."""
+    config = consul("m1", version)
+    assert bool(re.search(r"^tls \{", config, re.MULTILINE)) == block
+    assert bool(re.search(r"^(verify_|ca_file|cert_file|key_file)", config, re.MULTILINE)) != block
+    assert ("grpc_tls" in config) == block
+
+
+def test_levels_differ_in_their_switches_only() -> None:
+    """Between two levels nothing changes but the switches of that level."""
+    for before in LEVELS[:-1]:
+        one, two = consul("m1", level=before).splitlines(), consul("m1", level=before + 1).splitlines()
+        changed = {b.split("=")[0].strip() for a, b in zip(one, two, strict=True) if a != b}
+        assert changed <= {"encrypt_verify_outgoing", "encrypt_verify_incoming", "verify_outgoing", "verify_incoming",
+                           "verify_server_hostname", "default_policy"}  # fmt: skip
+        assert changed
+
+
+@everyone
+def test_secrets_are_for_consuls_own_user(name: str) -> None:
+    """Key, token and gossip key lie in files named secret, 0640 root:consul, in a folder that others cannot enter."""
+    manifest = wanted(name)
+    mine = (SECRETS.gossip, SECRETS.certs[name].key, SECRETS.tokens[f"agent/{name}"].secret)
+    holders = [f for f in manifest.files if any(s in (f.content or b"").decode() for s in mine)]
+    assert len(holders) == 3
+    assert all((f.secret, f.mode, f.owner, f.group) == (True, "0640", "root", "consul") for f in holders)
+    assert {(d.mode, d.owner, d.group) for d in manifest.folders if d.path.startswith("/etc/consul.d")} == {
+        ("0750", "root", "consul")}  # fmt: skip
+
+
+@everyone
+def test_a_host_has_nobody_elses_secrets(name: str) -> None:
+    """No file of a host holds the CA's key, the management token, or another host's key or token."""
+    context = replace(CONTEXT, secrets=replace(SECRETS, management="management-token"))
+    whole = b"".join(f.content or b"" for f in wanted(name, context=context).files).decode()
+    others = [p.key for n, p in SECRETS.certs.items() if n != name]
+    others += [t.secret for n, t in SECRETS.tokens.items() if not n.endswith(f"/{name}")]
+    assert not [s for s in ("CA KEY", "management-token", *others) if re.search(re.escape(s) + r"(?![\w-])", whole)]
+
+
+def restarts(**change: object) -> bool:
+    """Whether Consul would be restarted for changed secrets."""
+    after = wanted("m1", context=replace(CONTEXT, secrets=replace(SECRETS, **change)))  # type: ignore[arg-type]
+    one, two = ({u.name: u.stamp for u in m.units}["consul.service"] for m in (wanted("m1"), after))
+    return one != two
+
+
+def test_a_new_gossip_key_restarts_nothing() -> None:
+    """A changed gossip key alone restarts no agent; a changed certificate, trust or token does."""
+    assert not restarts(gossip="b3RoZXI=")
+    assert not restarts(gossip_next="b3RoZXI=", management="m", retired=("a",))
+    assert restarts(trusted=("CA CERT\n", "CA 2\n"))
+    assert restarts(certs={**SECRETS.certs, "m1": replace(SECRETS.certs["m1"], cert="NEW\n")})
+    assert restarts(tokens={**SECRETS.tokens, "agent/m1": replace(SECRETS.tokens["agent/m1"], secret="new")})
+    assert not restarts(tokens={**SECRETS.tokens, "agent/w1": replace(SECRETS.tokens["agent/w1"], secret="new")})

@@ -1,0 +1,93 @@
+"""Files that options name: what is wrong with one is told before anything is done for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from fabfile.cli.tasks import bench, chaos, secrets
+from fabfile.cli.views import gameday_view as rounds
+from fabfile.core.errors import InputError
+from fabfile.drills.verdict.record import Record
+from fabfile.edge.disk import paths
+
+HOSTS = "cluster: c\nhosts: {m1: {ssh: 192.0.2.1, roles: [manager]}}\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NEXUS_HOSTS", raising=False)
+    (tmp_path / "hosts.yml").write_text(HOSTS)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [("none/x.xml", "none/x.xml: there is no folder none"), (".", ".: is a folder; a file is due")],
+)
+def test_where_nothing_can_be_written_is_told_first(
+    folder: Path, capsys: pytest.CaptureFixture[str], named: str, told: str
+) -> None:
+    """Before a passphrase is asked for, or a drill begins."""
+    for flag, task in (
+        ("FILE", lambda: secrets.export(Context(), named)), ("--junit", lambda: chaos.report(Context(), junit=named)),
+    ):  # fmt: skip
+        with pytest.raises(Exit):
+            task()
+        assert capsys.readouterr().err.splitlines()[0] == f"error: {flag} {told}"
+
+
+def test_what_is_not_ours_to_write_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder's mode counts for a new file, the file's own for one that is there."""
+    (folder / "old").touch()
+    asked: list[str] = []
+    monkeypatch.setattr(paths.os, "access", lambda path, _: asked.append(Path(path).name))
+    for name in ("new", "old"):
+        with pytest.raises(InputError, match=f"--junit {name}: is not yours to write"):
+            paths.writable("--junit", name)
+    assert asked == [folder.name, "old"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"), [(None, "is not there"), (b"\xffpassphrase", "is not UTF-8 text"), ("folder", "is a folder")]
+)
+def test_a_passphrase_file_that_is_none_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str], content: object, told: str
+) -> None:
+    """One line with the option, the file and why; the hint says what is due."""
+    file = folder / "p"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content:
+        file.mkdir()
+    with pytest.raises(Exit):
+        secrets.export(Context(), "out", passphrase_file="p")
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"error: --passphrase-file p: {told}")
+    assert hint == "hint: file with the passphrase in its first line (default: you are asked)"
+
+
+def test_a_result_is_shown_before_it_is_written(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that went away meanwhile, or a document that is not text, costs nobody what was measured."""
+    (folder / "out").mkdir()
+
+    def play(*_: object) -> tuple[list[Record], Path]:
+        (folder / "out").rmdir()
+        return [Record("kill-service", "PASS", 0.0)], folder / "page.html"
+
+    monkeypatch.setattr(rounds, "play", play)
+    with pytest.raises(Exit):
+        chaos.gameday(Context(), only="kill-service", yes=True, junit="out/x.xml")
+    said = capsys.readouterr()
+    assert "kill-service" in said.out
+    assert said.err.splitlines()[0] == "error: out/x.xml: no such file or directory"
+    (folder / "book.md").write_bytes(b"\xff")
+    with pytest.raises(UnicodeDecodeError):
+        bench._tell({"bench.deploy": ["the table"]}, "book.md")
+    assert capsys.readouterr().out == "the table\n"
