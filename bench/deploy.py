@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench import machine, tools
 from bench.files import EndState, prepare
-from bench.measure import Say, Tool, rounds, run
+from bench.measure import Say, Tool, gameday_view, run
 from bench.report import COLUMNS, comparison, goal, table
 from bench.stats import Sample, ratio
 from bench.targets import Target, our_inventory, targets
@@ -34,7 +34,7 @@ run counts only if it says itself that it changed nothing.
   policies, a token for each host and role), a wait until each host is alive in the cluster, and a second probe that must
   find nothing left to do. The peers start all hosts at once and end when systemd has started the unit, whether a
   cluster comes of it or not: with `default_policy = "deny"` and no tokens in Consul, theirs does not work yet.
-- Left out of ours, because the peers bring nothing like it: the firewall (`firewall: false`) and `services.yml`.
+- LeftoverFault out of ours, because the peers bring nothing like it: the firewall (`firewall: false`) and `services.yml`.
 - Ours uploads the binary compressed, as it always does; the peers get the plain file, their usual input.
 - Ansible: pipelining, 50 forks, ControlPersist, no fact gathering; connections of the run before are closed first.
   pyinfra: `-y` (no dry pass), its own default parallelism.
@@ -64,10 +64,10 @@ def measure(cluster: Cluster, count: int, say: Say) -> tuple[str, list[str]]:
         _settle(cluster, hosts, say)  # first, so that what is rendered is where a deploy from nothing ends
         stage = Stage(cluster, hosts, prepare(cluster, WORK, say), binaries, Path(sockets))
         say(f"bench.deploy: {COLD}, {len(hosts)} hosts")
-        cold = rounds(_tools(stage, True), count, WORK, say, lambda: _wiped(hosts))
+        cold = gameday_view(_tools(stage, True), count, WORK, say, lambda: _wiped(hosts))
         say(f"bench.deploy: {SAME}")
         _settle(cluster, hosts, say)
-        same = rounds(_tools(stage, False), count, WORK, say, lambda: time.sleep(_REST))
+        same = gameday_view(_tools(stage, False), count, WORK, say, lambda: time.sleep(_REST))
     _settle(own, hosts, say)
     head = _head(stage, count)
     return stage.state.version, [head, _rows({COLD: cold, SAME: same}), _goals(cold, same)]

@@ -19,9 +19,9 @@ from bench.promised import LEADER, MAIN, NAMES
 from bench.trials import Measured, Trial, hang_service, kill_consul, kill_service, managers_off, worker_off
 from fabfile.core.errors import NexusError
 from fabfile.core.model.cluster import Cluster
-from fabfile.drills.course.load import Load, Place
+from fabfile.drills.course.load import Load, LoadTarget
 
-HELLO = Place("127.0.7.6", "hello.lab.test")
+HELLO = LoadTarget("127.0.7.6", "hello.lab.test")
 RATE = 20.0  # requests a second
 LEAD = 1.0  # seconds of load before the fault
 BEFORE, AFTER = 240.0, 180.0  # seconds for the steady state before a run, and after it

@@ -110,7 +110,7 @@ class Rig:
 
     def check(self) -> None:
         """NexusError when the cluster does not run what the faults are done to."""
-        names = {s.name for s in self.eyes().serving().services}
+        names = {s.name for s in self.eyes().services_health().services}
         if SERVICE not in names:
             raise NexusError(f"the cluster does not run {SERVICE}", "deploy with services.yml as shipped: inv deploy")
 
@@ -140,7 +140,7 @@ class Rig:
             self.fleet[fault.host].close()  # a connection that died with its host is made anew
         word = ask(managers(self.fleet))
         health = assess(self.cluster, facts, {f.host: f.message for f in faults}, word)
-        late = [f"{s.name} is not as wanted" for s in word.serving.services if not s.settled]
+        late = [f"{s.name} is not as wanted" for s in word.services_health.services if not s.settled]
         return next(iter([*health.problems, *late]), "") or self._autopilot()
 
     def _autopilot(self) -> str:

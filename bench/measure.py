@@ -48,7 +48,7 @@ def run(tool: Tool, logs: Path) -> Sample:
     return Sample(**told["sample"])
 
 
-def rounds(
+def gameday_view(
     tools: Sequence[Tool], count: int, logs: Path, say: Say, between: Callable[[], None] = lambda: None
 ) -> dict[str, list[Sample]]:
     """Samples by tool: A B C, A B C, …, so that a drift of the machine hits all alike. `between` goes before each."""

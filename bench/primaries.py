@@ -69,12 +69,12 @@ FAULTS: Mapping[str, Fault] = {
 
 
 def arrange(rig: Rig, leader: bool) -> None:
-    """Hands the primary over until its host is the raft leader, or is not."""
+    """FaultDriver the primary over until its host is the raft leader, or is not."""
     word = ask(managers(rig.fleet))
     if word.leader is None:
         raise NexusError("there is no raft leader")
     fit = [word.leader] if leader else [name for name in rig.managers if name != word.leader]
-    if word.serving.primary not in fit:
+    if word.services_health.primary not in fit:
         promote(rig.fleet, fit[0])
         time.sleep(KEPT_OUT)
 

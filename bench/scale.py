@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench import endpoints, machine, tools
 from bench.files import EndState, prepare
-from bench.measure import Say, rounds, run
+from bench.measure import Say, gameday_view, run
 from bench.report import COLUMNS, comparison, goal, table
 from bench.stats import Sample, ratio
 from bench.targets import Target
@@ -83,7 +83,7 @@ def _at(
     run(ours, work)  # the certificates of hosts that were never seen before are made once
     ends = endpoints.endpoints(node, size)
     peer = tools.pyinfra(ends, state, binaries, work, changing=False)
-    return rounds([ours, peer], count, work, say, lambda: time.sleep(_SETTLE))
+    return gameday_view([ours, peer], count, work, say, lambda: time.sleep(_SETTLE))
 
 
 def goals(found: Mapping[int, Samples]) -> str:

@@ -29,7 +29,7 @@ Trial = Callable[[Rig], Measured]
 
 def victim(rig: Rig) -> str:
     """A host that runs the service and is no manager."""
-    for service in rig.eyes().serving().services:
+    for service in rig.eyes().services_health().services:
         for instance in service.instances:
             if service.name == SERVICE and instance.host not in rig.managers:
                 return instance.host
@@ -65,7 +65,7 @@ def _hurt(rig: Rig, signal: str, limit: float) -> Measured:
 def worker_off(rig: Rig) -> Measured:
     """Elsewhere: all services as wanted, none on the dead host. Back: it has reported, and runs only what it is to."""
     host, eyes = victim(rig), rig.eyes()
-    wanted = {s.name: s.wanted for s in eyes.serving().services}
+    wanted = {s.name: s.wanted for s in eyes.services_health().services}
     began = again = time.monotonic()
     try:
         rig.power_off(host)

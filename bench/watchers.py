@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.promised import MAIN
 from fabfile.core.errors import HostError
-from fabfile.core.judge.service_health import UNIT, Serving, read_serving
+from fabfile.core.judge.service_health import UNIT, ServicesHealth, read_services_health
 from fabfile.core.model.cluster import Cluster
 from fabfile.edge.consul.client import Consul, members
 from fabfile.edge.consul.overview import entries
@@ -63,12 +63,12 @@ class Eyes:
         own = [c["Status"] for c in found.values() if c["ServiceID"] == UNIT + service]
         return bool(own) and set(own) == {"passing"}
 
-    def serving(self) -> Serving:
-        return read_serving(entries(self._consul, stale=True), self._consul.ask("GET", "/v1/health/state/any?stale"))
+    def services_health(self) -> ServicesHealth:
+        return read_services_health(entries(self._consul, stale=True), self._consul.ask("GET", "/v1/health/state/any?stale"))
 
     def settled(self, without: str = "") -> bool:
         """All services as wanted, and none of it on the host `without`."""
-        services = self.serving().services
+        services = self.services_health().services
         places = {i.host for s in services for i in s.instances}
         return bool(services) and all(s.settled for s in services) and without not in places
 

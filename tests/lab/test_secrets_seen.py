@@ -62,7 +62,7 @@ class Watched:
     loose: dict[str, str]  # host -> files that all could read for a moment
     here: str
     here_loose: set[str]
-    rounds: int
+    gameday_view: int
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +78,13 @@ def watched(fresh_lab: Lab) -> Watched:
                         "/etc/consul.d", "/var/lib/nexus", "/var/lib/consul"], check=True)  # fmt: skip
     here: set[bytes] = set()
     loose: set[str] = set()
-    rounds = 0
+    gameday_view = 0
     stop = threading.Event()
 
     def look() -> None:
-        nonlocal rounds
+        nonlocal gameday_view
         while not stop.is_set():
-            rounds += 1
+            gameday_view += 1
             for pid in filter(str.isdigit, os.listdir("/proc")):
                 for what in ("cmdline", "environ"):
                     try:
@@ -122,14 +122,14 @@ def watched(fresh_lab: Lab) -> Watched:
             lab.eventually(host, "test -e /run/watch.done")
     text = {h: lab.on(h, "cat /run/watch.seen") for h in ("w1", "m1")}
     open_ = {h: lab.on(h, "cat /run/watch.loose") for h in ("w1", "m1")}
-    return Watched(lab, said, text, open_, b"\n".join(here).decode("utf-8", "replace"), loose, rounds)
+    return Watched(lab, said, text, open_, b"\n".join(here).decode("utf-8", "replace"), loose, gameday_view)
 
 
 def test_no_secret_is_in_any_argv_or_environment(watched: Watched) -> None:
     """Sampled all through a fresh deploy: no process on m1, w1 or the operator's machine is called with a secret."""
     values = secret_values(watched.lab.secrets())
     assert len(values) > 20
-    assert watched.rounds > 50
+    assert watched.gameday_view > 50
     assert "consul agent" in watched.hosts["w1"]
     assert "apply.sh" in watched.hosts["w1"]
     assert "-m invoke" in watched.here.replace("\0", " ")

@@ -94,7 +94,7 @@ class Open:
         return False
 
     def passing(self) -> bool:
-        """Seen with the management token once there is one, else without."""
+        """Observation with the management token once there is one, else without."""
         file = self.lab.state / "secrets.json"
         token = json.loads(file.read_text())["management"] if file.exists() else None
         said = self.lab.on(

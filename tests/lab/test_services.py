@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from fabfile.core.judge.fencing import check_history, read_acts, since_an_election
-from fabfile.drills.course.load import Load, Place
+from fabfile.drills.course.load import Load, LoadTarget
 from fabfile.lab import compose
 from fabfile.lab import service_image as images
 
@@ -26,8 +26,8 @@ from .conftest import HOSTS, MANAGERS, ROOT, Lab, consul_pids, eventually, hosts
 
 pytestmark = pytest.mark.lab
 WORKERS = ("m1", "w1", "w2")
-HELLO = Place("127.0.7.6", "hello.lab.test")
-BOXED = Place("127.0.7.6", "boxed.lab.test")
+HELLO = LoadTarget("127.0.7.6", "hello.lab.test")
+BOXED = LoadTarget("127.0.7.6", "boxed.lab.test")
 
 
 def settled(lab: Lab) -> bool:

@@ -20,7 +20,7 @@ import pytest
 
 from fabfile.core.errors import NexusError
 from fabfile.core.state.topology import Address
-from fabfile.drills.course.fault_driver import Hands, Unfit
+from fabfile.drills.course.fault_driver import FaultDriver, FaultUnsupported
 from fabfile.drills.faults import catalogue as faults
 from fabfile.drills.faults import targets
 from fabfile.drills.faults.targets import Target
@@ -175,22 +175,22 @@ def _try(lab: Lab, host: str, name: str, given: dict[str, str], proof: str) -> N
     service = "hello" if fault.on_service else None
     unit = faults.unit_of(fault, values, service) or ""
     cluster, _ = load(str(lab.inventory), os.environ, Path.cwd())
-    words = faults.script_words(
+    words = faults.script_arguments(
         fault, values, service, targets.peers(fault, host, Target((host,), service, host), cluster, WHERE)
     )
     before, pid = state_of(lab, host), main_pid(lab, host, unit) if unit else ""
-    hands = Hands(secrets.token_hex(6), name, 60)
+    driver = FaultDriver(secrets.token_hex(6), name, 60)
     with Fleet(cluster, [cluster.host(host)]) as fleet:
-        hands.arm(fleet[host], words)
+        driver.arm(fleet[host], words)
         assert "nexus-fault" in lab.on(host, "systemctl list-timers --all --no-legend")
         try:
-            hands.inject(fleet[host])
+            driver.inject(fleet[host])
             if proof:
                 lab.eventually(host, proof, 10)
             else:
                 eventually(lambda: main_pid(lab, host, unit) not in (pid, "0"), 20)
         finally:
-            hands.revert(fleet[host])
+            driver.revert(fleet[host])
     eventually(lambda: state_of(lab, host) == before, 40, lambda: f"{before}\n---\n{state_of(lab, host)}")
     assert not (proof and shows(lab, host, proof))
 
@@ -205,7 +205,7 @@ def shows(lab: Lab, host: str, proof: str) -> bool:
 
 @pytest.mark.parametrize("shape", _IDS)
 def test_a_fault_is_there_and_then_is_gone_without_a_trace(tried: dict[str, BaseException | None], shape: str) -> None:
-    """Seen on the host by other means; after its undo tables, units, files and processes are what they were."""
+    """Observation on the host by other means; after its undo tables, units, files and processes are what they were."""
     if error := tried[shape]:
         raise error
 
@@ -216,8 +216,8 @@ def test_what_a_container_cannot_do_is_refused_before_anything_happens(steady: L
     before = state_of(steady, "w1")
     with Fleet(cluster, [cluster.host("w1")]) as fleet:
         for name, words in (("fill-disk", ("20",)), ("skew-clock", ("60",))):
-            with pytest.raises(Unfit, match="container"):
-                Hands(secrets.token_hex(6), name, 60).arm(fleet["w1"], words)
+            with pytest.raises(FaultUnsupported, match="container"):
+                FaultDriver(secrets.token_hex(6), name, 60).arm(fleet["w1"], words)
     assert state_of(steady, "w1") == before
 
 

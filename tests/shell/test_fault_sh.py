@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from fabfile.drills.course import fault_protocol as onhost
-from fabfile.drills.faults.catalogue import FAULTS, arguments, script_words
+from fabfile.drills.course import fault_protocol
+from fabfile.drills.faults.catalogue import FAULTS, arguments, script_arguments
 from tests.support.fault_host import FAULT, FaultyHost, faulty_host, state_of_process, until
 from tests.support.script_host import SHELLS, state_of, tree
 
@@ -78,7 +78,7 @@ def test_every_fault_of_the_catalogue_is_known_here(host: FaultyHost, name: str)
     for unit in (WEB, ORCHESTRATOR, "nexus-worker.service", "caddy.service", "consul.service", "docker.service"):
         host.unit(unit)
     config(host)
-    words = script_words(fault, arguments(fault, {}), "web", ["198.18.9.2"] if fault.peers != "none" else [])
+    words = script_arguments(fault, arguments(fault, {}), "web", ["198.18.9.2"] if fault.peers != "none" else [])
     said = host.arm(name, *words)
     assert said.lines == ("armed",) or said.lines[0].startswith(
         ("refused nft", "refused tc", "refused the kernel", "refused unshare", "refused this host", "refused no way back")
@@ -173,11 +173,11 @@ def test_a_script_that_is_not_whole_cannot_arm(host: FaultyHost, shell: str, tmp
 def test_the_receiving_end_arms(host: FaultyHost, tmp_path: Path) -> None:
     """The words that the operator's side sends arm the fault on a host that has no script yet."""
     host.unit(WEB)
-    argv = onhost.arm_argv(host.id, "kill-service", 60, ["web"])
+    argv = fault_protocol.arm_argv(host.id, "kill-service", 60, ["web"])
     argv[4] = str(host.root)
     done = subprocess.run(argv, input=FAULT.read_bytes(), capture_output=True, check=False,
                           env={**os.environ, **host.env, "TMPDIR": str(tmp_path)})  # fmt: skip
-    assert onhost.answer(done.stdout) == onhost.Answer("armed")
+    assert fault_protocol.answer(done.stdout) == fault_protocol.Answer("armed")
     assert (host.folder / "fault.sh").read_bytes() == FAULT.read_bytes()
     assert not list(tmp_path.glob("tmp.*"))
 
@@ -245,7 +245,7 @@ def test_list_tells_what_is_left(host: FaultyHost) -> None:
     host.say("inject", other)
     (host.folder.parent / "c3").mkdir()
     (host.fake / "timers/nexus-fault-d4.timer").touch()
-    found = onhost.left("\n".join(host.say("list").lines).encode())
+    found = fault_protocol.left("\n".join(host.say("list").lines).encode())
     assert {(x.id, x.fault, x.state) for x in found} == {
         (host.id, "kill-service", "armed"), (other, "burn-cpu", "injected"), ("c3", "-", "half"), ("d4", "-", "orphan"),
     }  # fmt: skip

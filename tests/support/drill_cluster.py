@@ -5,37 +5,37 @@ from __future__ import annotations
 from pathlib import Path
 
 from fabfile.core.config.services import parse
-from fabfile.core.judge.service_health import Instance, ServiceState, Serving
+from fabfile.core.judge.service_health import Instance, ServiceHealth, ServicesHealth
 from fabfile.core.state.topology import Address
-from fabfile.drills.course.plan import Plan, Scene, Wish, draw
+from fabfile.drills.course.plan import ClusterSnapshot, DrillRequest, Plan, plan_drill
 from fabfile.drills.faults.catalogue import FAULTS
 from tests.support.samples import cluster_of
 
-CLUSTER = cluster_of(
-    m1="manager worker", m2="manager", m3="manager", w1="worker", w2="worker", lb1="loadbalancer"
-)
+CLUSTER = cluster_of(m1="manager worker", m2="manager", m3="manager", w1="worker", w2="worker", lb1="loadbalancer")
 ALIVE = {h.name: True for h in CLUSTER.hosts}
 
 
-def service(name: str, wanted: int | None, *hosts: str) -> ServiceState:
+def service(name: str, wanted: int | None, *hosts: str) -> ServiceHealth:
     """`-w1` runs there, and does not pass."""
     found = (Instance(h.removeprefix("-"), "running", not h.startswith("-"), True) for h in hosts)
-    return ServiceState(name, wanted, tuple(found))
+    return ServiceHealth(name, wanted, tuple(found))
 
 
-def serving(*services: ServiceState, primary: str | None = "m1") -> Serving:
-    return Serving(services, primary, 3)
+def services_health(*services: ServiceHealth, primary: str | None = "m1") -> ServicesHealth:
+    return ServicesHealth(services, primary, 3)
 
 
-WELL = serving(service("api", 1, "w2"), service("web", 3, "m1", "w1", "w2"))
+WELL = services_health(service("api", 1, "w2"), service("web", 3, "m1", "w1", "w2"))
 SERVICES = parse(
     "services:\n"
     "  api: {image: api:1, port: 8081}\n"
     "  web: {command: [web], port: 8080, replicas: 3, domain: web.test}\n",
     Path("services.yml"),
 )  # fmt: skip
-SCENE = Scene(CLUSTER, WELL, "m2", ALIVE, {h.name: Address("10.0.0.1", "10.0.0.1") for h in CLUSTER.hosts}, SERVICES, "1.22")
+SCENE = ClusterSnapshot(
+    CLUSTER, WELL, "m2", ALIVE, {h.name: Address("10.0.0.1", "10.0.0.1") for h in CLUSTER.hosts}, SERVICES, "1.22"
+)
 
 
-def plan(name: str, target: str = "", scene: Scene = SCENE, **more: object) -> Plan:
-    return draw(FAULTS[name], Wish(target, **more), scene)  # type: ignore[arg-type]
+def plan(name: str, target: str = "", snapshot: ClusterSnapshot = SCENE, **more: object) -> Plan:
+    return plan_drill(FAULTS[name], DrillRequest(target, **more), snapshot)  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ def load(until_s: float, *, rate: float = 20, down: tuple[float, float] = (0, 0)
     return tuple(made)
 
 
-def course(fault_s: float, *seen: Moment, healed_s: float | None, drill: str) -> tuple[Moment, ...]:
+def timeline_of(fault_s: float, *seen: Moment, healed_s: float | None, drill: str) -> tuple[Moment, ...]:
     """The timeline that the runner writes, with what was seen in it."""
     healing = [] if healed_s is None else [
         Moment(healed_s - 0.2, "phase", "healing"), Moment(healed_s, "healed", "the fault is undone"),
@@ -42,7 +42,7 @@ def passed() -> Record:
         "kill-service", "PASS", BEGAN, "api on w1, one of 3 instances that pass", ("w1",), "shop",
         "Recovered after 1.84 s, promised within 10 s.", Promise("back and passing in 10 s", 10), 0.41, 1.84, 0.5, 60,
         6.1, 8.9, requests_of(samples, 1000), (Primary("m1", 4, -3600),), None,
-        course(6.1, Moment(6.51, "detected", "seen 0.4 s after the fault"), Moment(7.94, "recovered", "after 1.8 s"),
+        timeline_of(6.1, Moment(6.51, "detected", "seen 0.4 s after the fault"), Moment(7.94, "recovered", "after 1.8 s"),
                healed_s=8.9, drill="kill-service on api on w1"), samples, None, "0.1.0",
     )  # fmt: skip
 
@@ -53,7 +53,7 @@ def failed() -> Record:
         "hang-service", "FAIL", BEGAN + 100, "api on w2, its only instance that passes", ("w2",), "shop",
         "Recovered: never seen, promised within 30 s.", Promise("back and passing in 30 s", 30), 4.2, None, 0.5, 90, 6.0,
         42.3, requests_of(samples, 1000), (Primary("m1", 4, -3600),), None,
-        course(6.0, Moment(10.2, "detected", "seen 4.2 s after the fault"), healed_s=42.3,
+        timeline_of(6.0, Moment(10.2, "detected", "seen 4.2 s after the fault"), healed_s=42.3,
                drill="hang-service on api on w2"),
         samples, "the only instance, and we want to see it", "0.1.0",
     )  # fmt: skip
@@ -66,7 +66,7 @@ def twice() -> Record:
         "kill-primary", "PASS", BEGAN + 200, "manager-1, the primary", ("manager-1",), "shop",
         "Recovered after 1.92 s, promised within 5 s.", Promise("a primary acts again in 5 s", 5), 1.21, 1.92, 0.2, 60,
         6.1, 13.0, requests_of(samples, 1000), epochs, (),
-        course(6.1, Moment(7.31, "detected", "seen 1.2 s after the fault"),
+        timeline_of(6.1, Moment(7.31, "detected", "seen 1.2 s after the fault"),
                Moment(7.31, "primary", "manager-2 is primary, epoch 5"),
                Moment(7.52, "primary", "manager-3 is primary, epoch 6"), Moment(8.02, "recovered", "after 1.9 s"),
                healed_s=13.0, drill="kill-primary on manager-1, the primary"), samples, None, "0.1.0",
@@ -80,7 +80,7 @@ def aborted() -> Record:
         "103 of the last 200 requests failed.",
         Promise("the cut-off side never acts; replicas on the other side in 30 s", 30), 2.5, None, 0.5, 120,
         6.0, 16.6, requests_of(samples, 1000), (Primary("m1", 4, -3600),), (),
-        course(6.0, Moment(8.5, "detected", "seen 2.5 s after the fault"),
+        timeline_of(6.0, Moment(8.5, "detected", "seen 2.5 s after the fault"),
                Moment(16.1, "abort", "103 of the last 200 requests failed"), healed_s=16.6, drill="partition on m2"),
         samples, None, "0.1.0",
     )  # fmt: skip
@@ -93,7 +93,7 @@ def unknown() -> Record:
         "kill-consul", "UNKNOWN", BEGAN + 400, "w3, worker, running 2 instances", ("w3",), "shop", why,
         Promise("no service stops; Consul's agent is back in 10 s", 10, failed_requests=0), None, None, 0.5, 60, 6.0, 33.1,
         requests_of(samples, 1000), (Primary("m1", 4, -3600),), None,
-        course(6.0, healed_s=33.1, drill="kill-consul on w3"), samples, None, "0.1.0",
+        timeline_of(6.0, healed_s=33.1, drill="kill-consul on w3"), samples, None, "0.1.0",
     )  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def long() -> Record:
         "Recovered after 6.20 s, promised within 30 s; 30 of 12,000 requests failed.",
         Promise("what runs goes on; all is steady within 30 s of the undo", 30, failed_requests=100), None, 6.2, 0.5, 600,
         30.0, 570.0, requests_of(samples, 1000), (Primary("m1", 4, -3600),), (),
-        course(30.0, Moment(576.2, "recovered", "after 6.2 s"), healed_s=570.0, drill="packet-loss on w1"),
+        timeline_of(30.0, Moment(576.2, "recovered", "after 6.2 s"), healed_s=570.0, drill="packet-loss on w1"),
         samples, None, "0.1.0", since_undo=True,
     )  # fmt: skip
 

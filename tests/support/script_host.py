@@ -151,8 +151,8 @@ def apply(shell: str, folder: Path, root: Path, env: Mapping[str, str] | None = 
 
 def content_of(root: Path, path: str) -> bytes | None:
     """None where there is no file."""
-    place = root / path.lstrip("/")
-    return place.read_bytes() if place.is_file() else None
+    load_target = root / path.lstrip("/")
+    return load_target.read_bytes() if load_target.is_file() else None
 
 
 def bytes_of(item: File) -> bytes:

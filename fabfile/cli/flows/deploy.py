@@ -16,7 +16,7 @@ from ..console.output import confirm, say
 from ..views.plan_view import Progress, show_plan
 
 if TYPE_CHECKING:
-    from ...core.judge.service_health import Serving
+    from ...core.judge.service_health import ServicesHealth
 
 PATIENCE = 120.0  # seconds for services to become what is wanted
 
@@ -66,7 +66,7 @@ def wait_for_services(fleet: Fleet, offered: Services, names: set[str] | None = 
 
     due = {s.name for s in offered}
 
-    def fresh(now: Serving) -> bool:
+    def fresh(now: ServicesHealth) -> bool:
         return due <= {s.name for s in now.services}
 
     if settle(fleet, names, PATIENCE, lambda text: say(f"services: {text}"), fresh):

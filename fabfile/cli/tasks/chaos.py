@@ -18,7 +18,7 @@ from ..console.command import command
 from ..console.inputs import inventory
 from ..console.options import words
 from ..console.output import complain, confirm, print_json, say
-from ..views import drill_view as drilling
+from ..views import drill_view
 
 _HELP = {
     "ttl": "seconds after which the host undoes it by itself",
@@ -57,31 +57,31 @@ def _drill(fault: Fault) -> Any:
 
 
 def _run_one(fault: Fault, values: dict[str, str], given: dict[str, Any]) -> None:
-    from ...drills.course.plan import Wish
+    from ...drills.course.plan import DrillRequest
     from ...drills.report import store
     from ...edge.ssh.fleet import Fleet
 
     cluster = inventory(given["inventory_"])
-    drilling.check_writable(given["junit"])
-    wish = Wish(given["target"], values, _seconds(given["ttl"]), given["force"].strip(), not given["no_load"])
+    drill_view.check_writable(given["junit"])
+    request = DrillRequest(given["target"], values, _seconds(given["ttl"]), given["force"].strip(), not given["no_load"])
     with Fleet(cluster) as fleet:
-        made = drilling.ready(fleet, fault.name, wish)
+        made = drill_view.ready(fleet, fault.name, request)
         if given["dry_run"]:
             if given["json"]:
-                print_json(drilling.plan_json(made.plan))
+                print_json(drill_view.plan_json(made.plan))
             else:
-                drilling.show_plan(made.plan, sys.stdout)
+                drill_view.show_plan(made.plan, sys.stdout)
             return
-        drilling.show_plan(made.plan)
+        drill_view.show_plan(made.plan)
         confirm(f"Do this to {cluster.name}?", given["yes"])
-        record, page = drilling.run(fleet, made)
+        record, page = drill_view.run(fleet, made)
     if given["json"]:
-        print_json(drilling.as_json(record, page))
+        print_json(drill_view.as_json(record, page))
     else:
-        before = [r for _, r in store.runs(drilling.folder(cluster), record.drill, store.COMPARED + 1)]
-        drilling.show(record, before, page)
-    drilling.write_junit(given["junit"], [record])
-    if code := drilling.exit_code([record]):
+        before = [r for _, r in store.runs(drill_view.folder(cluster), record.drill, store.COMPARED + 1)]
+        drill_view.show(record, before, page)
+    drill_view.write_junit(given["junit"], [record])
+    if code := drill_view.exit_code([record]):
         raise Exit(code=code)
 
 
@@ -104,7 +104,7 @@ def list_(c: Context, drill: str = "", json: bool = False, inventory_: str = "",
     from ...drills.faults.promises import PROMISES
 
     faults = [fault_named(drill)] if drill else list(FAULTS.values())
-    table = drilling.promises(inventory(inventory_)) if inventory_ else PROMISES
+    table = drill_view.promises(inventory(inventory_)) if inventory_ else PROMISES
     if json:
         print_json([as_json(fault, table) for fault in faults])
     else:
@@ -144,21 +144,21 @@ def report(
     from ...drills.faults.catalogue import fault_named
     from ...drills.report import store, summary
 
-    folder = drilling.folder(inventory(inventory_))
-    drilling.check_writable(junit)
+    folder = drill_view.folder(inventory(inventory_))
+    drill_view.check_writable(junit)
     drill = fault_named(drill).name if drill else ""
     kept = store.runs(folder, drill or None, max(last, store.COMPARED + 1) if last else None)
     pages = [(record, path.with_suffix(".html")) for path, record in kept[-last:]]
-    drilling.write_junit(junit, [record for record, _ in pages])
+    drill_view.write_junit(junit, [record for record, _ in pages])
     if json:
-        drilling.print_records(pages)
+        drill_view.print_records(pages)
         return
     Console().print(summary.table([record for record, _ in pages]))
     if not kept:
         say("next: inv chaos.list, inv chaos.kill-service --dry-run")
     elif drill:
         print()
-        drilling.show(pages[-1][0], [r for _, r in kept], pages[-1][1])
+        drill_view.show(pages[-1][0], [r for _, r in kept], pages[-1][1])
     else:
         print(f"newest: {store.newest(folder, pages[-1][1])}")
     if open_ and kept:
@@ -179,20 +179,20 @@ def gameday(
     """Run all drills that fit this cluster, one after the other, all of it steady between; one table, one page."""
     from ...drills.faults.gameday import chosen
     from ...edge.ssh.fleet import Fleet
-    from ..views import gameday_view as rounds
+    from ..views import gameday_view
 
     cluster = inventory(inventory_)
-    drilling.check_writable(junit)
+    drill_view.check_writable(junit)
     entries = chosen(words("--only", only), words("--skip", skip), repeat)
     with Fleet(cluster) as fleet:
         if dry_run:
-            rounds.preview(fleet, entries, json)
+            gameday_view.preview(fleet, entries, json)
             return
         confirm(f"Do {len(entries)} drills to {cluster.name}, one after the other?", yes)
-        records, page = rounds.play(fleet, entries, not no_load)
-    rounds.show(records, page, json)
-    drilling.write_junit(junit, records)
-    if code := drilling.exit_code(records):
+        records, page = gameday_view.play(fleet, entries, not no_load)
+    gameday_view.show(records, page, json)
+    drill_view.write_junit(junit, records)
+    if code := drill_view.exit_code(records):
         raise Exit(code=code)
 
 

@@ -17,7 +17,7 @@ from ..console.output import confirm, say
 @command(positional=["host"], help={"host": "the manager that is to be primary"})
 def promote(c: Context, host: str, inventory_: str = "", yes: bool = False, debug: bool = False) -> None:
     """Hand the primary over to another manager, cleanly: the old one stops acting before the new one begins."""
-    from ...edge.consul.overview import serving
+    from ...edge.consul.overview import services_health
     from ...edge.consul.service_operations import managers
     from ...edge.consul.service_operations import promote as hand_over
     from ...edge.ssh.fleet import Fleet
@@ -27,7 +27,7 @@ def promote(c: Context, host: str, inventory_: str = "", yes: bool = False, debu
     if host not in names:
         raise InputError([f"{host} is not a manager of {cluster.name} ({', '.join(names)} are)"], f"inv promote {names[0]}")
     with Fleet(cluster) as fleet:
-        now = serving(managers(fleet))
+        now = services_health(managers(fleet))
         if now.primary == host:
             say(f"{host} is primary already (epoch {now.epoch})")
             return

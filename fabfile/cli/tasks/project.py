@@ -49,13 +49,13 @@ def demo(c: Context, debug: bool = False) -> None:
 
 def _ask_the_services(cluster: Cluster, offered: Services) -> None:
     """Each service that the balancer offers, as its users reach it."""
-    from ...drills.course.load import Place, context_for, fetch
+    from ...drills.course.load import LoadTarget, context_for, fetch
 
     balancer = cluster.having("loadbalancer")[0]
     for service in offered:
         if service.domain:
-            place = Place(balancer.ssh, service.domain, service.path)
-            status, body = fetch(place, context_for(place))
+            load_target = LoadTarget(balancer.ssh, service.domain, service.path)
+            status, body = fetch(load_target, context_for(load_target))
             said = body.decode("utf-8", "replace").strip()
             print(f"https://{service.domain}{service.path} by way of {balancer.name}: {status} {said}")
             if status != 200:

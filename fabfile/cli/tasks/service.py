@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 @command(name="list")
 def list_(c: Context, inventory_: str = "", json: bool = False, debug: bool = False) -> None:
     """Show the services: wanted, passing, where. Exit code 1 when one lacks an instance."""
-    from ...edge.consul.overview import serving
+    from ...edge.consul.overview import services_health
     from ...edge.consul.service_operations import managers
     from ...edge.ssh.fleet import Fleet
     from ..views.health_view import service_table
 
     cluster, _ = with_services(inventory_)
     with Fleet(cluster) as fleet:
-        found = serving(managers(fleet))
+        found = services_health(managers(fleet))
     if json:
         print_json([s.json() for s in found.services])
     else:

@@ -15,7 +15,7 @@ from ..console.output import print_json, say
 
 if TYPE_CHECKING:
     from ...drills.course.fault_driver import Power
-    from ...drills.course.plan import Plan, Wish
+    from ...drills.course.plan import DrillRequest, Plan
     from ...drills.verdict.record import Promise, Record
     from ...edge.ssh.fleet import Fleet
 
@@ -23,21 +23,21 @@ PASSED, FAILED, NO_ANSWER = 0, 1, 3  # exit codes of drills; NO_ANSWER: UNKNOWN 
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class PreparedDrill:
     """A drill that may begin. power: what takes and gives a host's power, where the fault needs it."""
 
     plan: Plan
     power: Power | None
 
 
-def ready(fleet: Fleet, name: str, wish: Wish) -> Ready:
+def ready(fleet: Fleet, name: str, request: DrillRequest) -> PreparedDrill:
     """Looks at the cluster and decides; touches nothing. InputError and Refused say what cannot be."""
-    from ...drills.course.plan import draw
-    from ...drills.course.snapshot import look
+    from ...drills.course.plan import plan_drill
+    from ...drills.course.snapshot import take_snapshot
     from ...drills.faults.catalogue import fault_named
 
-    plan = draw(fault_named(name), wish, look(fleet), promises(fleet.cluster))
-    return Ready(plan, _power(plan, fleet.cluster))
+    plan = plan_drill(fault_named(name), request, take_snapshot(fleet), promises(fleet.cluster))
+    return PreparedDrill(plan, _power(plan, fleet.cluster))
 
 
 def promises(cluster: Cluster) -> Mapping[str, Promise]:
@@ -73,8 +73,13 @@ def plan_lines(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "target", plan.target.text
     last = f"for {plan.hold} s" if plan.hold else "until all is well again, or three times the promised time is over"
     yield "lasts", f"{last}; the host undoes it by itself after {plan.ttl} s"
-    yield "promise", plan.course.promise.text
-    yield "requests", f"to https://{plan.place.domain} at {plan.place.address}" if plan.place else f"none: {plan.quiet}"
+    yield "promise", plan.expectation.promise.text
+    yield (
+        "requests",
+        f"to https://{plan.load_target.domain} at {plan.load_target.address}"
+        if plan.load_target
+        else f"none: {plan.no_load_reason}",
+    )
     if plan.reasons:
         yield "FORCED", f"{' '.join(plan.reasons)} Because: {plan.forced}"
 
@@ -82,8 +87,8 @@ def plan_lines(plan: Plan) -> Iterator[tuple[str, str]]:
 def plan_json(plan: Plan) -> dict[str, Any]:
     return {
         "drill": plan.fault.name, "target": plan.target.text, "hosts": plan.target.hosts, "service": plan.target.service,
-        "arguments": dict(plan.values), "detection": plan.course.detection, "promise": plan.course.promise.text,
-        "hold_s": plan.hold, "ttl_s": plan.ttl, "load": plan.place.domain if plan.place else None,
+        "arguments": dict(plan.values), "detection": plan.expectation.detection, "promise": plan.expectation.promise.text,
+        "hold_s": plan.hold, "ttl_s": plan.ttl, "load": plan.load_target.domain if plan.load_target else None,
         "too_much": list(plan.reasons), "forced": plan.forced,
     }  # fmt: skip
 
@@ -99,7 +104,7 @@ def show_plan(plan: Plan, stream: Any = None) -> None:
     Console(file=stream or sys.stderr).print(made)
 
 
-def run(fleet: Fleet, made: Ready) -> tuple[Record, Path]:
+def run(fleet: Fleet, made: PreparedDrill) -> tuple[Record, Path]:
     """The drill itself, watched on stderr, and its record kept: it and the path of its page."""
     from ...drills.course.runner import drill
     from ...drills.report import store

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...core.errors import HostError, InputError, NexusError, Refused
 from ..console.output import print_json, say, table
-from . import drill_view as drilling
+from . import drill_view
 
 if TYPE_CHECKING:
     from ...drills.faults.gameday import Entry
@@ -20,13 +20,13 @@ SETTLE = 180.0  # seconds for all voters to be back between two drills
 
 
 def preview(fleet: Fleet, entries: Sequence[Entry], json: bool) -> None:
-    from ...drills.course.plan import Wish
+    from ...drills.course.plan import DrillRequest
 
     rows = []
     for entry in entries:
         try:
-            made = drilling.ready(fleet, entry.fault, Wish(entry.target, entry.values))
-            rows.append((entry.title, made.plan.target.text, made.plan.course.promise.text))
+            made = drill_view.ready(fleet, entry.fault, DrillRequest(entry.target, entry.values))
+            rows.append((entry.title, made.plan.target.text, made.plan.expectation.promise.text))
         except (InputError, Refused) as error:
             rows.append((entry.title, "left out", error.message))
     if json:
@@ -48,20 +48,20 @@ def play(fleet: Fleet, entries: Sequence[Entry], load: bool) -> tuple[list[Recor
         records.append(record)
         ended = ended or _why_over(fleet, record)
         say(f"{record.verdict}: {record.why}")
-    return records, store.save_gameday(drilling.folder(fleet.cluster), records)
+    return records, store.save_gameday(drill_view.folder(fleet.cluster), records)
 
 
 def _one(fleet: Fleet, entry: Entry, load: bool) -> Record:
-    from ...drills.course.fault_driver import Unfit
-    from ...drills.course.plan import Wish
+    from ...drills.course.fault_driver import FaultUnsupported
+    from ...drills.course.plan import DrillRequest
 
     try:
-        made = drilling.ready(fleet, entry.fault, Wish(entry.target, entry.values, load=load))
+        made = drill_view.ready(fleet, entry.fault, DrillRequest(entry.target, entry.values, load=load))
     except (InputError, Refused) as error:
         return _skipped(fleet, entry, error.message)
     try:
-        return drilling.run(fleet, made)[0]
-    except Unfit as error:
+        return drill_view.run(fleet, made)[0]
+    except FaultUnsupported as error:
         return _skipped(fleet, entry, error.message)
     except (Refused, HostError) as error:
         return _skipped(fleet, entry, error.message, "UNKNOWN")
@@ -69,14 +69,14 @@ def _one(fleet: Fleet, entry: Entry, load: bool) -> Record:
 
 def _why_over(fleet: Fleet, record: Record) -> str:
     """Why no further drill may begin; empty: go on."""
-    from ...drills.course.snapshot import await_settled
+    from ...drills.course.snapshot import wait_until_settled
 
     if record.verdict == "ABORTED":
         return f"{record.drill} before it was broken off"
     if record.verdict == "SKIPPED":
         return ""
     try:
-        lacking = await_settled(fleet, SETTLE)
+        lacking = wait_until_settled(fleet, SETTLE)
     except NexusError as error:
         lacking = (error.message,)
     return f"not steady {SETTLE:.0f} s after {record.drill}: {'; '.join(lacking)}" if lacking else ""
@@ -95,7 +95,7 @@ def show(records: Sequence[Record], page: Path, json: bool) -> None:
     from ...drills.report import summary
 
     if json:
-        drilling.print_records([(record, page) for record in records])
+        drill_view.print_records([(record, page) for record in records])
         return
     Console().print(summary.table(records))
     for record in records:

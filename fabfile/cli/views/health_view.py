@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from ...core.judge.health import Health
-from ...core.judge.service_health import Serving
+from ...core.judge.service_health import ServicesHealth
 from ..console.output import say, table
 
 
 def show(health: Health) -> None:
     word = health.word
     voters = f"{len(word.voters)} of {len(health.cluster.having('manager'))} managers vote"
-    primary = f"primary {word.serving.primary or '-'} (epoch {word.serving.epoch})"
+    primary = f"primary {word.services_health.primary or '-'} (epoch {word.services_health.epoch})"
     print(f"cluster {health.cluster.name}   {primary}   raft leader {word.leader or '-'}   {voters}")
     table(["host", "roles", "arch", "reachable", "consul", "units"], [
         [h.host.name, " ".join(h.host.roles), h.arch or "-", "yes" if h.reachable else "no", h.consul,
          " ".join(f"{unit.removesuffix('.service')}:{state}" for unit, state in h.units.items())]
         for h in health.hosts
     ])  # fmt: skip
-    if word.serving.services:
+    if word.services_health.services:
         print()
-        service_table(word.serving)
+        service_table(word.services_health)
     if word.services:
         print()
         table(["others' services", "passing"], [[n, f"{p} of {i}"] for n, (p, i) in sorted(word.services.items())])
@@ -28,10 +28,10 @@ def show(health: Health) -> None:
     say("healthy" if not health.problems else "NOT healthy")
 
 
-def service_table(serving: Serving) -> None:
+def service_table(services_health: ServicesHealth) -> None:
     """Wanted, passing, where; an instance that does not pass bears its state."""
     table(["service", "wanted", "passing", "where"], [
         [s.name, "all" if s.wanted is None else str(s.wanted), str(s.passing),
          " ".join(i.host if i.passing else f"{i.host}:{i.state}" for i in s.instances) or "-"]
-        for s in serving.services
+        for s in services_health.services
     ])  # fmt: skip

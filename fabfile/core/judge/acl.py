@@ -122,7 +122,7 @@ def changes(want: Wanted, policies: Sequence[Mapping[str, Any]], tokens: Sequenc
     return Changes(tuple(put), tuple(grants), tuple(a for a in ours if a not in keep), tuple(stale))
 
 
-def unaware(members: Iterable[Mapping[str, Any]]) -> set[str]:
+def clients_without_acls(members: Iterable[Mapping[str, Any]]) -> set[str]:
     """Client agents, by name, that go by the rules of a time before ACL tokens, until they ask a server again.
 
     Before 1.11 an agent that found no leader at its start asks again after twice as long each time, up to half a minute.

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from ..model.cluster import Cluster, Host
 from ..state.desired import units_of
 from ..state.facts import Facts
-from .service_health import Serving
+from .service_health import ServicesHealth
 
 
 @dataclass(frozen=True, slots=True)
-class ConsulWord:
+class ConsulStatus:
     """What one server says of the cluster; `asked` is its host, None when no server answered.
 
     members: node name -> alive. voters: node names in the raft quorum.
@@ -24,7 +24,7 @@ class ConsulWord:
     voters: tuple[str, ...] = ()
     members: Mapping[str, bool] = field(default_factory=dict)
     services: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    serving: Serving = field(default_factory=Serving)
+    services_health: ServicesHealth = field(default_factory=ServicesHealth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class HostHealth:
 @dataclass(frozen=True, slots=True)
 class Health:
     cluster: Cluster
-    word: ConsulWord
+    word: ConsulStatus
     hosts: tuple[HostHealth, ...]
 
     @property
@@ -55,8 +55,8 @@ class Health:
         return {
             "cluster": self.cluster.name,
             "healthy": not self.problems,
-            "primary": word.serving.primary,
-            "epoch": word.serving.epoch,
+            "primary": word.services_health.primary,
+            "epoch": word.services_health.epoch,
             "raft_leader": word.leader,
             "raft_voters": list(word.voters),
             "hosts": [
@@ -66,7 +66,7 @@ class Health:
                 }
                 for h in self.hosts
             ],
-            "services": [service.json() for service in word.serving.services],
+            "services": [service.json() for service in word.services_health.services],
             "others": [
                 {"name": name, "passing": passing, "instances": instances}
                 for name, (passing, instances) in sorted(word.services.items())
@@ -75,7 +75,7 @@ class Health:
         }  # fmt: skip
 
 
-def assess(cluster: Cluster, facts: Mapping[str, Facts], faults: Mapping[str, str], word: ConsulWord) -> Health:
+def assess(cluster: Cluster, facts: Mapping[str, Facts], faults: Mapping[str, str], word: ConsulStatus) -> Health:
     """`faults`: host name -> why it could not be probed."""
     hosts = (
         _host(h, facts.get(h.name), faults.get(h.name, ""), word, units_of(h, cluster.firewall)) for h in cluster.hosts
@@ -83,7 +83,7 @@ def assess(cluster: Cluster, facts: Mapping[str, Facts], faults: Mapping[str, st
     return Health(cluster, word, tuple(hosts))
 
 
-def _host(host: Host, fact: Facts | None, error: str, word: ConsulWord, names: tuple[str, ...]) -> HostHealth:
+def _host(host: Host, fact: Facts | None, error: str, word: ConsulStatus, names: tuple[str, ...]) -> HostHealth:
     units = {
         name: (fact.units[name].state if name in fact.units else "absent")
         if fact
@@ -93,7 +93,7 @@ def _host(host: Host, fact: Facts | None, error: str, word: ConsulWord, names: t
     return HostHealth(host, fact is not None, fact.arch if fact else None, _consul(host, word), units, error)
 
 
-def _consul(host: Host, word: ConsulWord) -> str:
+def _consul(host: Host, word: ConsulStatus) -> str:
     if word.asked is None:
         return "unknown"
     alive = word.members.get(host.name)
@@ -118,9 +118,9 @@ def _problems(health: Health) -> Iterator[str]:
         for unit, state in h.units.items():
             if state not in ("active", "unknown"):
                 yield f"{name}: {unit} is {state}"
-    if word.leader is not None and word.serving.primary is None:
+    if word.leader is not None and word.services_health.primary is None:
         yield "no orchestrator is primary"
-    for offered in word.serving.services:
+    for offered in word.services_health.services:
         due = len(offered.instances) if offered.wanted is None else offered.wanted
         if offered.passing < due:
             yield f"service {offered.name}: {offered.passing} of {due} instances pass"

@@ -24,7 +24,7 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceState:
+class ServiceHealth:
     """wanted: how many instances; None: one on every worker that has the labels."""
 
     name: str
@@ -50,15 +50,15 @@ class ServiceState:
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class ServicesHealth:
     """primary, epoch: of the orchestrators' lock; 0 and None where there was none yet."""
 
-    services: tuple[ServiceState, ...] = ()
+    services: tuple[ServiceHealth, ...] = ()
     primary: str | None = None
     epoch: int = 0
 
 
-def read_serving(entries: Iterable[Mapping[str, Any]], health: Sequence[Mapping[str, Any]]) -> Serving:
+def read_services_health(entries: Iterable[Mapping[str, Any]], health: Sequence[Mapping[str, Any]]) -> ServicesHealth:
     """`entries`: of the KV store below PREFIXES; `health`: Consul's checks, all of them."""
     entries = list(entries)
     values = {str(e["Key"]): _value(e) for e in entries}
@@ -72,9 +72,9 @@ def read_serving(entries: Iterable[Mapping[str, Any]], health: Sequence[Mapping[
     for name in sorted(specs.keys() | {s for o in orders.values() for s in o}):
         found = tuple(_instance(host, specs.get(name), reports.get(host, {}).get(name), (host, name) in well)
                       for host in sorted(h for h, o in orders.items() if name in o))  # fmt: skip
-        services.append(ServiceState(name, _count(specs.get(name), scale.get(name)), found))
+        services.append(ServiceHealth(name, _count(specs.get(name), scale.get(name)), found))
     primary = (_value(holder) or {}).get("host") if holder else None
-    return Serving(tuple(services), primary, int(values.get("nexus/epoch") or 0))
+    return ServicesHealth(tuple(services), primary, int(values.get("nexus/epoch") or 0))
 
 
 def _sound(report: Any) -> dict[str, Mapping[str, Any]]:

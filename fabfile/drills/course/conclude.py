@@ -11,16 +11,16 @@ from ...edge.ssh.fleet import Fleet
 from ..faults import targets
 from ..verdict.record import Record, Requests, Sample, Verdict, requests_of
 from ..verdict.verdict import broken_of, verdict_of
-from .drill import Run
+from .drill import DrillRun
 from .load import Sample as Answer
 
 SLOW_MS = 1000.0
 GAP = 20.0  # seconds that probes or load may be silent before the numbers are worth nothing
 
 
-def record_of(run: Run, fleet: Fleet, wall: float, broken: str, answers: Sequence[Answer]) -> Record:
+def record_of(run: DrillRun, fleet: Fleet, wall: float, broken: str, answers: Sequence[Answer]) -> Record:
     """`wall`: unix s at which the run began; `broken`: of the prober."""
-    plan, course = run.plan, run.plan.course
+    plan, expectation = run.plan, run.plan.expectation
     samples = tuple(Sample(round(s.at, 3), round(s.ms, 1), s.ok) for s in sorted(answers, key=lambda s: s.at))
     requests = requests_of(samples, SLOW_MS)
     findings, unread = None, ""
@@ -28,21 +28,25 @@ def record_of(run: Run, fleet: Fleet, wall: float, broken: str, answers: Sequenc
         findings, unread = _history(fleet)
     verdict, why = _judged(run, requests, samples, findings, [b for b in (broken, unread) if b])
     return Record(
-        plan.fault.name, verdict, wall, plan.target.text, plan.target.hosts, run.cluster.name, why, course.promise,
-        None if course.detection == "none" else run.detected, run.recovered, run.error_s, float(plan.ttl),
+        plan.fault.name, verdict, wall, plan.target.text, plan.target.hosts, run.cluster.name, why, expectation.promise,
+        None if expectation.detection == "none" else run.detected, run.recovered, run.error_s, float(plan.ttl),
         run.fault_at, run.healed_at, requests, tuple(run.primaries), findings,
         tuple(sorted(run.moments, key=lambda m: m.at_s)), samples, plan.forced, plan.version, bool(plan.hold),
     )  # fmt: skip
 
 
 def _judged(
-    run: Run, requests: Requests, samples: Sequence[Sample], findings: tuple[str, ...] | None, broken: Sequence[str]
+    run: DrillRun,
+    requests: Requests,
+    samples: Sequence[Sample],
+    findings: tuple[str, ...] | None,
+    broken: Sequence[str],
 ) -> tuple[Verdict, str]:
     """Two primaries are a FAIL whatever else happened; then an undo that failed; then a drill that was broken off."""
     probes = [s.asked - run.began for s in run.seen]
     gone = broken_of(samples, probes, began_s=run.fault_at or 0.0, ended_s=run.healed_at or probes[-1], gap_s=GAP,
-                     load_asked=run.plan.place is not None)  # fmt: skip
-    verdict, why = verdict_of(run.plan.course.promise, detected_s=run.detected, recovered_s=run.recovered,
+                     load_asked=run.plan.load_target is not None)  # fmt: skip
+    verdict, why = verdict_of(run.plan.expectation.promise, detected_s=run.detected, recovered_s=run.recovered,
                               error_s=run.error_s, requests=requests, two_primaries=findings,
                               broken=[*broken, *gone])  # fmt: skip
     trouble = "; ".join(run.troubles)

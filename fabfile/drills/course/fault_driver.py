@@ -8,7 +8,7 @@ from typing import Protocol
 from ...core.errors import HostError
 from ...core.state.scripts import script
 from ...edge.ssh.connection import Remote
-from . import fault_protocol as onhost
+from . import fault_protocol
 from .fault_protocol import Answer
 
 
@@ -24,22 +24,22 @@ class Power(Protocol):
         ...
 
 
-class Unfit(HostError):
+class FaultUnsupported(HostError):
     """The host itself says that the fault cannot be done there; nothing was touched."""
 
 
 def fault(remote: Remote, argv: Sequence[str]) -> Answer:
     """fault.sh on the host, by words of `onhost`; its answer. HostError with its own reason when it refuses or fails."""
     done = remote.run(argv, [script("fault").encode()], timeout=120)
-    said = onhost.answer(done.out)
+    said = fault_protocol.answer(done.out)
     if said.word == "refused":
-        raise Unfit(remote.host.name, said.why, "nothing was injected; inv chaos.list says what each drill needs")
+        raise FaultUnsupported(remote.host.name, said.why, "nothing was injected; inv chaos.list says what each drill needs")
     if said.bad or done.code != 0:
         raise HostError(remote.host.name, said.why or done.err.strip(), "inv chaos.heal undoes what was left anywhere")
     return said
 
 
-class Hands:
+class FaultDriver:
     """One fault on some hosts. `id`: its folder's name there."""
 
     def __init__(self, id_: str, name: str, ttl: int, power: Power | None = None) -> None:
@@ -49,14 +49,14 @@ class Hands:
         """The host's own timer will undo it, whatever becomes of us."""
         if self._power:
             self._power.arm(remote.host.name, self._ttl)
-        elif fault(remote, onhost.arm_argv(self._id, self._name, self._ttl, words)).word != "armed":
+        elif fault(remote, fault_protocol.arm_argv(self._id, self._name, self._ttl, words)).word != "armed":
             raise HostError(remote.host.name, "the undo is not armed; nothing was injected")
 
     def inject(self, remote: Remote) -> None:
         if self._power:
             self._power.off(remote.host.name)
         else:
-            fault(remote, onhost.argv("inject", self._id))
+            fault(remote, fault_protocol.argv("inject", self._id))
 
     def revert(self, remote: Remote) -> None:
         """However often it is said."""
@@ -64,4 +64,4 @@ class Hands:
             self._power.on(remote.host.name)
             remote.close()
         else:
-            fault(remote, onhost.argv("revert", self._id))
+            fault(remote, fault_protocol.argv("revert", self._id))

@@ -34,7 +34,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class LeftoverFault:
     """A fault found on a host. fault: `-` where its folder does not tell. seconds: until its undo; below 0: overdue.
 
     state: armed | injected | half (cut off while it was armed) | orphan (a table or unit without a folder)
@@ -47,7 +47,7 @@ class Left:
 
 
 def arm_argv(fault_id: str, fault: str, ttl: int, words: Sequence[str]) -> list[str]:
-    """`words`: of `faults.script_words`; `fault_id`: 1 to 32 of a-z and 0-9; `ttl`: seconds."""
+    """`words`: of `faults.script_arguments`; `fault_id`: 1 to 32 of a-z and 0-9; `ttl`: seconds."""
     return ["sh", "-c", RECEIVE, "nexus-fault", "", "arm", fault_id, fault, str(ttl), *words]
 
 
@@ -65,7 +65,7 @@ def answer(out: bytes) -> Answer:
     return Answer("nothing", "the host gave no answer")
 
 
-def left(out: bytes) -> tuple[Left, ...]:
+def left(out: bytes) -> tuple[LeftoverFault, ...]:
     """What `list` found."""
     rows = [line.split(" ") for line in out.decode(errors="replace").splitlines() if line.startswith("left ")]
-    return tuple(Left(row[1], row[2], row[3], int(row[4])) for row in rows if len(row) == 5)
+    return tuple(LeftoverFault(row[1], row[2], row[3], int(row[4])) for row in rows if len(row) == 5)

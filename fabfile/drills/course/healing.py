@@ -10,7 +10,7 @@ from ...core.state.scripts import script
 from ...edge.ssh.connection import Remote
 from ...edge.ssh.fanout import each
 from ...edge.ssh.fleet import Fleet
-from . import fault_protocol as onhost
+from . import fault_protocol
 from .fault_driver import Power, fault
 
 
@@ -33,7 +33,7 @@ def heal(
     for name, left in found.items():
         for one in left:
             try:
-                fault(fleet[name], onhost.argv("revert", one.id))
+                fault(fleet[name], fault_protocol.argv("revert", one.id))
                 done.append((name, one.fault))
                 say(f"{name}: {one.fault} is undone ({_told(one)})")
             except HostError as error:
@@ -41,16 +41,16 @@ def heal(
     return done, [*faults, *unasked]
 
 
-def _told(one: onhost.Left) -> str:
+def _told(one: fault_protocol.LeftoverFault) -> str:
     if one.state == "orphan":
         return "it had lost its folder"
     return f"its own undo was due in {one.seconds} s" if one.seconds >= 0 else f"overdue since {-one.seconds} s"
 
 
-def _left(remote: Remote) -> tuple[onhost.Left, ...]:
+def _left(remote: Remote) -> tuple[fault_protocol.LeftoverFault, ...]:
     with suppress(HostError):
         remote.open()
-    done = remote.run(onhost.argv("list"), [script("fault").encode()], timeout=60)
+    done = remote.run(fault_protocol.argv("list"), [script("fault").encode()], timeout=60)
     if done.code != 0:
         raise HostError(remote.host.name, f"fault.sh list: {done.err.strip()}")
-    return onhost.left(done.out)
+    return fault_protocol.left(done.out)

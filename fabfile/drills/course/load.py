@@ -16,7 +16,7 @@ TIMEOUT = 15.0  # seconds until a request counts as failed
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LoadTarget:
     """Where requests go: `address:port`, speaking to `domain`, over TLS or not.
 
     trusted: whether the certificate must be one that a public CA signed (not so with Caddy's internal CA).
@@ -44,7 +44,7 @@ class Sample:
 class Load:
     """`with Load(place, rate) as load:` sends until the block ends. `zero`: a time of time.monotonic()."""
 
-    place: Place
+    target: LoadTarget
     rate: float = 20.0
     zero: float = field(default_factory=time.monotonic)
     samples: list[Sample] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Load:
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._due = time.monotonic()
-        self._context = context_for(self.place)
+        self._context = context_for(self.target)
 
     def __enter__(self) -> Load:
         self._due = time.monotonic()
@@ -93,28 +93,28 @@ class Load:
     def _one(self) -> str:
         """Empty when a status below 400 came whole."""
         try:
-            status, _ = fetch(self.place, self._context)
+            status, _ = fetch(self.target, self._context)
             return "" if status < 400 else f"status {status}"
         except (OSError, http.client.HTTPException) as error:
             return f"{type(error).__name__}: {error}"
 
 
-def context_for(place: Place) -> ssl.SSLContext:
+def context_for(target: LoadTarget) -> ssl.SSLContext:
     context = ssl.create_default_context()
-    if not place.trusted:
+    if not target.trusted:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 
 
-def fetch(place: Place, context: ssl.SSLContext) -> tuple[int, bytes]:
+def fetch(target: LoadTarget, context: ssl.SSLContext) -> tuple[int, bytes]:
     """One GET over a connection of its own: status and body. OSError or HTTPException when none came whole."""
-    sock: socket.socket = socket.create_connection((place.address, place.port), TIMEOUT)
+    sock: socket.socket = socket.create_connection((target.address, target.port), TIMEOUT)
     try:
-        if place.tls:
-            sock = context.wrap_socket(sock, server_hostname=place.domain)
-        link = http.client.HTTPConnection(place.domain, timeout=TIMEOUT)
+        if target.tls:
+            sock = context.wrap_socket(sock, server_hostname=target.domain)
+        link = http.client.HTTPConnection(target.domain, timeout=TIMEOUT)
         link.sock = sock
-        link.request("GET", place.path, headers={"Connection": "close"})
+        link.request("GET", target.path, headers={"Connection": "close"})
         answer = link.getresponse()
         return answer.status, answer.read()
     finally:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...core.errors import HostError
-from ...core.judge.service_health import Serving, read_serving
+from ...core.judge.service_health import ServicesHealth, read_services_health
 from ...core.model.cluster import Cluster
 from ...edge.consul.client import Consul, members
 from ...edge.consul.overview import entries
@@ -21,7 +21,7 @@ PERIOD = 0.25  # seconds between two questions
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observation:
     """asked, at: seconds of time.monotonic() when the question left and when its last answer was there.
 
     members: node -> alive; empty where nobody answered. answered: whether services and primary are known as well, which
@@ -32,30 +32,30 @@ class Seen:
     at: float
     answered: bool = False
     members: Mapping[str, bool] = field(default_factory=dict)
-    serving: Serving = field(default_factory=Serving)
+    services_health: ServicesHealth = field(default_factory=ServicesHealth)
     watched: Mapping[str, str] = field(default_factory=dict)
     why: str = ""
 
 
-def unsteady(seen: Seen, cluster: Cluster, spared: Iterable[str] = ()) -> tuple[str, ...]:
+def not_steady(seen: Observation, cluster: Cluster, spared: Iterable[str] = ()) -> tuple[str, ...]:
     """What is not as it should be, a clause each; nothing is asked of the `spared` hosts."""
-    return (*astray(seen, cluster, spared), *unsettled(seen.serving))
+    return (*unhealthy_hosts(seen, cluster, spared), *unsettled_services(seen.services_health))
 
 
-def astray(seen: Seen, cluster: Cluster, spared: Iterable[str] = ()) -> tuple[str, ...]:
+def unhealthy_hosts(seen: Observation, cluster: Cluster, spared: Iterable[str] = ()) -> tuple[str, ...]:
     """The same of hosts and primary alone; where no manager answers, that is all there is to say."""
     if not seen.answered:
         return (f"no manager answers{f' ({seen.why})' if seen.why else ''}",)
     left = set(spared)
     found = [f"{h.name} is not alive" for h in cluster.hosts if h.name not in left and not seen.members.get(h.name, False)]
-    if seen.serving.primary is None:
+    if seen.services_health.primary is None:
         found.append("nobody is primary")
     return tuple(found)
 
 
-def unsettled(serving: Serving) -> tuple[str, ...]:
+def unsettled_services(services_health: ServicesHealth) -> tuple[str, ...]:
     """The same of services."""
-    late = [s for s in serving.services if not s.settled]
+    late = [s for s in services_health.services if not s.settled]
     return tuple(f"{s.name} has {s.passing} of {'all' if s.wanted is None else s.wanted} passing" for s in late)
 
 
@@ -63,7 +63,7 @@ class Prober(threading.Thread):
     """`tell(seen)` hears each answer, from this thread. `command` is watched on `hosts`, if given."""
 
     def __init__(
-        self, servers: Iterable[Remote], tell: Callable[[Seen], None], command: Sequence[str], hosts: Iterable[Remote]
+        self, servers: Iterable[Remote], tell: Callable[[Observation], None], command: Sequence[str], hosts: Iterable[Remote]
     ) -> None:
         super().__init__(name="prober", daemon=True)
         self._servers, self._tell, self._command, self._hosts = list(servers), tell, list(command), list(hosts)
@@ -83,7 +83,7 @@ class Prober(threading.Thread):
         self._over.set()
         self.join(30)
 
-    def _look(self, asked: float) -> Seen:
+    def _look(self, asked: float) -> Observation:
         watched, alive, why = self._watched(), dict[str, bool](), ""
         for remote in self._servers:
             consul = Consul(remote)
@@ -92,16 +92,18 @@ class Prober(threading.Thread):
                 return self._full(consul, asked, watched)
             except HostError as error:
                 why = why or " ".join(str(error).split())[:120]
-        return Seen(asked, time.monotonic(), False, alive, watched=watched, why=why)
+        return Observation(asked, time.monotonic(), False, alive, watched=watched, why=why)
 
     @staticmethod
-    def _full(consul: Consul, asked: float, watched: Mapping[str, str]) -> Seen:
+    def _full(consul: Consul, asked: float, watched: Mapping[str, str]) -> Observation:
         """By the manager's own copy: to ask the raft leader is to wait for one, 7 s and more, and a look that takes long
         makes the error bar long. Without a leader the copy is old, and is nobody's word."""
-        serving = read_serving(entries(consul, stale=True), consul.ask("GET", "/v1/health/state/any?stale"))
+        services_health = read_services_health(entries(consul, stale=True), consul.ask("GET", "/v1/health/state/any?stale"))
         alive, leader = members(consul), consul.status.leader()
         why = "" if leader else "there is no raft leader"
-        return Seen(asked, time.monotonic(), bool(leader), alive, serving if leader else Serving(), watched, why)
+        return Observation(
+            asked, time.monotonic(), bool(leader), alive, services_health if leader else ServicesHealth(), watched, why
+        )
 
     def _watched(self) -> dict[str, str]:
         found = {}

@@ -17,12 +17,12 @@ from ..faults import catalogue as faults
 from ..faults import targets
 from ..verdict.record import Record, nearest_rank
 from .conclude import record_of
-from .drill import Run, Tell
-from .fault_driver import Hands, Power
+from .drill import DrillRun, Tell
+from .fault_driver import FaultDriver, Power
 from .interrupts import Interrupts
 from .load import Load
 from .plan import Plan
-from .prober import Prober, unsteady
+from .prober import Prober, not_steady
 
 STEADY = 15.0  # seconds for the steady state before the fault
 SETTLE = 120.0  # seconds for it after the undo
@@ -38,43 +38,43 @@ def drill(fleet: Fleet, plan: Plan, power: Power | None, tell: Tell, count: Coun
     Ctrl-C, SIGTERM and a closed terminal heal, and are told as ABORTED. Whatever else happens, the undo is tried, and
     the hosts' own timers stand behind it.
     """
-    run, wall = Run(fleet.cluster, plan, tell, time.monotonic()), time.time()
+    run, wall = DrillRun(fleet.cluster, plan, tell, time.monotonic()), time.time()
     servers = sorted(serve.managers(fleet), key=lambda r: r.host.name in plan.target.hosts)
-    hit = [fleet[name] for name in plan.target.hosts]
-    hands = Hands(secrets.token_hex(6), plan.fault.name, plan.ttl, power)
+    target_remotes = [fleet[name] for name in plan.target.hosts]
+    driver = FaultDriver(secrets.token_hex(6), plan.fault.name, plan.ttl, power)
     what = f"drill {plan.fault.name} on {plan.target.text}"
     with (
-        lock.held([*servers, *(r for r in hit if r not in servers)], what),
+        lock.held([*servers, *(r for r in target_remotes if r not in servers)], what),
         Interrupts() as interrupts,
         ExitStack() as stack,
     ):
-        prober = Prober(servers, run.hear, plan.watch, hit)
+        prober = Prober(servers, run.observe, plan.watch, target_remotes)
         run.note(_now(run), "phase", "steady state")
         prober.start()
         stack.callback(prober.stop)
         _await_steady(run, interrupts)
-        load = stack.enter_context(Load(plan.place, RATE, run.began)) if plan.place else None
+        load = stack.enter_context(Load(plan.load_target, RATE, run.began)) if plan.load_target else None
         _await_answers(run, load, count)
-        _arm(run, hands, hit)
+        _arm(run, driver, target_remotes)
         try:
-            _hurt(run, hands, hit, interrupts)
+            _hurt(run, driver, target_remotes, interrupts)
             _watch(run, load, prober, count, interrupts)
         except HostError as error:
             run.aborted = error.message
             run.note(_now(run), "abort", error.message)
         finally:
-            _heal(run, hands, hit)
+            _heal(run, driver, target_remotes)
         _await_recovery(run, load, prober, count, interrupts)
         if load:
             load.stop()
     return record_of(run, fleet, wall, prober.broken, list(load.samples) if load else [])
 
 
-def _now(run: Run) -> float:
+def _now(run: DrillRun) -> float:
     return time.monotonic() - run.began
 
 
-def _turns(run: Run, load: Load | None, count: Count) -> Iterator[float]:
+def _turns(run: DrillRun, load: Load | None, count: Count) -> Iterator[float]:
     """The drill's clock, a few times a second, telling the requests so far."""
     while True:
         _count(load, count)
@@ -89,11 +89,11 @@ def _count(load: Load | None, count: Count) -> None:
         count(len(samples), len(samples) - len(good), nearest_rank(good, 50))
 
 
-def _await_steady(run: Run, interrupts: Interrupts) -> None:
+def _await_steady(run: DrillRun, interrupts: Interrupts) -> None:
     """Refused, with nothing done, when it does not hold in time."""
     while True:
         last = run.seen[-1] if run.seen else None
-        problems = unsteady(last, run.cluster) if last else ("nothing was seen yet",)
+        problems = not_steady(last, run.cluster) if last else ("nothing was seen yet",)
         if run.plan.watch and last and len(last.watched) < len(run.plan.target.hosts):
             problems = (*problems, f"`{' '.join(run.plan.watch)}` says nothing on a target")
         if interrupts.came:
@@ -105,7 +105,7 @@ def _await_steady(run: Run, interrupts: Interrupts) -> None:
         time.sleep(TURN)
 
 
-def _await_answers(run: Run, load: Load | None, count: Count) -> None:
+def _await_answers(run: DrillRun, load: Load | None, count: Count) -> None:
     """Users must get answers before the fault, or what they get during it says nothing. Refused when they do not."""
     if load is None:
         return
@@ -115,40 +115,42 @@ def _await_answers(run: Run, load: Load | None, count: Count) -> None:
     samples = list(load.samples)
     if bad := [s for s in samples if not s.ok]:
         raise Refused(
-            f"{len(bad)} of {len(samples)} requests to {load.place.domain} at {load.place.address} failed before the fault:"
-            f" {bad[-1].why}",
+            f"{len(bad)} of {len(samples)} requests to {load.target.domain} at {load.target.address} failed "
+            f"before the fault: {bad[-1].why}",
             "nothing was injected; mend it, or leave the requests out: --no-load",
         )
     if not samples:
-        raise Refused(f"{load.place.address} gave no answer in 2 s", "nothing was injected; leave requests out: --no-load")
+        raise Refused(
+            f"{load.target.address} gave no answer in 2 s", "nothing was injected; leave requests out: --no-load"
+        )
 
 
-def _arm(run: Run, hands: Hands, hit: Sequence[Remote]) -> None:
+def _arm(run: DrillRun, driver: FaultDriver, target_remotes: Sequence[Remote]) -> None:
     """On every host, or on none."""
     plan = run.plan
     run.note(_now(run), "phase", "arming the undo")
 
     def one(remote: Remote) -> None:
         peers = targets.peers(plan.fault, remote.host.name, plan.target, run.cluster, plan.where)
-        hands.arm(remote, faults.script_words(plan.fault, plan.values, plan.target.service, peers))
+        driver.arm(remote, faults.script_arguments(plan.fault, plan.values, plan.target.service, peers))
 
-    _, left = each(hit, one)
+    _, left = each(target_remotes, one)
     if left:
-        each(hit, hands.revert)
+        each(target_remotes, driver.revert)
         raise left[0]
 
 
-def _hurt(run: Run, hands: Hands, hit: Sequence[Remote], interrupts: Interrupts) -> None:
+def _hurt(run: DrillRun, driver: FaultDriver, target_remotes: Sequence[Remote], interrupts: Interrupts) -> None:
     if interrupts.came:
         return
     run.note(_now(run), "phase", "fault")
-    run.hurt(_now(run))
-    _, left = each(hit, hands.inject)
+    run.mark_injected(_now(run))
+    _, left = each(target_remotes, driver.inject)
     if left:
         raise left[0]
 
 
-def _watch(run: Run, load: Load | None, prober: Prober, count: Count, interrupts: Interrupts) -> None:
+def _watch(run: DrillRun, load: Load | None, prober: Prober, count: Count, interrupts: Interrupts) -> None:
     """Until it has recovered, or has been held for long enough, or its time is up, or a stop condition holds."""
     for now in _turns(run, load, count):
         stop = interrupts.came or prober.broken or run.stop_reason(now, list(load.samples) if load else [])
@@ -160,13 +162,13 @@ def _watch(run: Run, load: Load | None, prober: Prober, count: Count, interrupts
             return
 
 
-def _heal(run: Run, hands: Hands, hit: Sequence[Remote]) -> None:
+def _heal(run: DrillRun, driver: FaultDriver, target_remotes: Sequence[Remote]) -> None:
     """The undo itself, three times where it fails; said loudly where it stays so."""
     run.note(_now(run), "phase", "healing")
     for _ in range(3):
-        _, left = each(hit, hands.revert)
+        _, left = each(target_remotes, driver.revert)
         if not left:
-            run.healed(_now(run))
+            run.mark_healed(_now(run))
             return
         time.sleep(1.0)
     run.troubles += [f"the undo failed on {f.host}: {f.message}" for f in left]
@@ -174,7 +176,7 @@ def _heal(run: Run, hands: Hands, hit: Sequence[Remote]) -> None:
         run.note(_now(run), "abort", f"THE UNDO FAILED on {fault.host}: {fault.message}. Run inv chaos.heal")
 
 
-def _await_recovery(run: Run, load: Load | None, prober: Prober, count: Count, interrupts: Interrupts) -> None:
+def _await_recovery(run: DrillRun, load: Load | None, prober: Prober, count: Count, interrupts: Interrupts) -> None:
     """The whole steady state, by two looks; a second interrupt ends the wait, for there is nothing left to undo."""
     run.note(_now(run), "phase", "steady again")
     began, before = _now(run), interrupts.count

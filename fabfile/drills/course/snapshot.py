@@ -12,13 +12,13 @@ from ...edge.consul.service_operations import managers
 from ...edge.disk import services
 from ...edge.disk.state import State
 from ...edge.ssh.fleet import Fleet
-from .plan import Scene
-from .prober import Seen, unsteady
+from .plan import ClusterSnapshot
+from .prober import Observation, not_steady
 
 _TURN = 0.5  # seconds between two looks
 
 
-def look(fleet: Fleet) -> Scene:
+def take_snapshot(fleet: Fleet) -> ClusterSnapshot:
     """Refused when no manager answers: what cannot be seen cannot be drilled."""
     cluster = fleet.cluster
     servers = managers(fleet)
@@ -28,11 +28,11 @@ def look(fleet: Fleet) -> Scene:
         raise Refused(f"{what}: a drill needs a cluster that is well", "inv status")
     facts, _ = fleet.probe()
     where: dict[str, Address] = addresses(cluster, facts, State(cluster.state).addresses())
-    return Scene(cluster, word.serving, word.leader, word.members, where, services.load(cluster),
+    return ClusterSnapshot(cluster, word.services_health, word.leader, word.members, where, services.load(cluster),
                  _version(fleet, str(word.asked)))  # fmt: skip
 
 
-def await_settled(fleet: Fleet, seconds: float) -> tuple[str, ...]:
+def wait_until_settled(fleet: Fleet, seconds: float) -> tuple[str, ...]:
     """Between two drills: all voters are back and caught up, all else is steady. What is not, when the time is up."""
     until = time.monotonic() + seconds
     while True:
@@ -55,7 +55,7 @@ def _lacking(fleet: Fleet) -> tuple[str, ...]:
     except HostError as error:
         found.append(str(error).splitlines()[0])
     now = time.monotonic()
-    return (*found, *unsteady(Seen(now, now, True, word.members, word.serving), cluster))
+    return (*found, *not_steady(Observation(now, now, True, word.members, word.services_health), cluster))
 
 
 def _version(fleet: Fleet, asked: str) -> str:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ...core.judge.service_health import ServiceState, Serving
+from ...core.judge.service_health import ServiceHealth, ServicesHealth
 from ...core.model.cluster import Cluster
 from .model import Fault
 from .targets import Target
 
 
 def reasons(
-    fault: Fault, target: Target, cluster: Cluster, serving: Serving, consul_states: Mapping[str, bool]
+    fault: Fault, target: Target, cluster: Cluster, services_health: ServicesHealth, consul_states: Mapping[str, bool]
 ) -> tuple[str, ...]:
     """Sentences that say what would go; empty: the drill may run. `consul_states` as for `targets.resolve`."""
     hit = frozenset(target.hosts)
@@ -30,7 +30,7 @@ def reasons(
     if "balancer" in fault.loses:
         found += _balancer(fault, hit, cluster, alive)
     if "instances" in fault.loses:
-        for service in serving.services:
+        for service in services_health.services:
             if not fault.on_service or service.name == target.service:
                 found += _service(fault, hit, service, cluster)
     return tuple(found)
@@ -57,7 +57,7 @@ def _balancer(fault: Fault, hit: frozenset[str], cluster: Cluster, alive: frozen
     yield f"No load balancer would be left beside {', '.join(lost)}: users would get no answer."
 
 
-def _service(fault: Fault, hit: frozenset[str], service: ServiceState, cluster: Cluster) -> Iterator[str]:
+def _service(fault: Fault, hit: frozenset[str], service: ServiceHealth, cluster: Cluster) -> Iterator[str]:
     """In place, the only one of one is no loss; `wanted` None means one on each worker."""
     passing = {i.host for i in service.instances if i.passing}
     wanted = len(cluster.having("worker")) if service.wanted is None else service.wanted

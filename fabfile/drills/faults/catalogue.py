@@ -168,7 +168,7 @@ def unit_of(fault: Fault, values: Mapping[str, str], service: str | None = None)
     return None if fault.unit is None else fault.unit.format_map({**values, "service": service})
 
 
-def script_words(
+def script_arguments(
     fault: Fault, values: Mapping[str, str], service: str | None = None, peers: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """The WORDs of `fault.sh ROOT arm ID FAULT SECONDS WORD...`; `peers`: of `targets.peers`."""

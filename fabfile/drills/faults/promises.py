@@ -57,7 +57,7 @@ _NUMBERS = tuple(f.name for f in fields(Promise) if f.name != "text")
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class Expectation:
     """What is waited for, and what is promised, of a fault on its target. key: of the promise."""
 
     detection: Detection
@@ -66,24 +66,24 @@ class Course:
     promise: Promise
 
 
-def course(
+def expectation_for(
     fault: Fault, target: Target, cluster: Cluster, primary: str | None, table: Mapping[str, Promise] = PROMISES,
     values: Mapping[str, str] | None = None,
-) -> Course:  # fmt: skip
+) -> Expectation:  # fmt: skip
     """A host that is lost with the primary on it, or with the managers' majority, is another matter than any host; so is
     one that is lost to gossip alone.
     """
     if (values or {}).get("way") == "udp":
         key = f"{fault.promise}-udp"
-        return Course("none", "steady_after", key, table[key])
+        return Expectation("none", "steady_after", key, table[key])
     managers = {h.name for h in cluster.having("manager")}
     if f"{fault.promise}-quorum" in table and len(managers - set(target.hosts)) <= len(managers) // 2:
         key = f"{fault.promise}-quorum"
-        return Course("member_failed", "steady_after", key, table[key])
+        return Expectation("member_failed", "steady_after", key, table[key])
     if f"{fault.promise}-primary" in table and primary in target.hosts:
         key = f"{fault.promise}-primary"
-        return Course("primary_changed", fault.recovery, key, table[key])
-    return Course(fault.detection, fault.recovery, fault.promise, table[fault.promise])
+        return Expectation("primary_changed", fault.recovery, key, table[key])
+    return Expectation(fault.detection, fault.recovery, fault.promise, table[fault.promise])
 
 
 def tightened(table: Mapping[str, Promise], overrides: Mapping[str, Mapping[str, float | None]]) -> dict[str, Promise]:

@@ -9,7 +9,7 @@ from typing import NoReturn
 from ...core.config.schema import nearest
 from ...core.config.yaml_tree import shown
 from ...core.errors import InputError
-from ...core.judge.service_health import Serving
+from ...core.judge.service_health import ServicesHealth
 from ...core.model.cluster import ROLES, Cluster, Host, Role
 from ...core.state.topology import Address
 from .model import Fault
@@ -28,14 +28,14 @@ class Target:
 
 
 def resolve(
-    fault: Fault, word: str, cluster: Cluster, serving: Serving, raft_leader: str | None,
+    fault: Fault, word: str, cluster: Cluster, services_health: ServicesHealth, raft_leader: str | None,
     consul_states: Mapping[str, bool], role: Role | None = None,
 ) -> Target:  # fmt: skip
     """The target that `word` names now. InputError says what is near, and what is possible.
 
     consul_states: host -> alive, as Consul's members are; empty: nobody knows. role: of `faults.role_of`.
     """
-    return _Choice(fault, word, cluster, serving, raft_leader, consul_states, role or fault.role).target()
+    return _TargetResolver(fault, word, cluster, services_health, raft_leader, consul_states, role or fault.role).target()
 
 
 def peers(fault: Fault, host: str, target: Target, cluster: Cluster, where: Mapping[str, Address]) -> tuple[str, ...]:
@@ -55,11 +55,11 @@ def touches_managers(fault: Fault, target: Target, cluster: Cluster) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Choice:
+class _TargetResolver:
     fault: Fault
     word: str
     cluster: Cluster
-    serving: Serving
+    services_health: ServicesHealth
     leader: str | None
     alive: Mapping[str, bool]
     role: Role | None
@@ -76,7 +76,7 @@ class _Choice:
             self._refuse("is neither a host nor a target word", self._nearest())
         return self._permitted("host")._host(self.word)
 
-    def _permitted(self, kind: str) -> _Choice:
+    def _permitted(self, kind: str) -> _TargetResolver:
         if kind not in self.fault.words:
             self._refuse(f"is nothing that {self.fault.name} can hit")
         return self
@@ -84,7 +84,7 @@ class _Choice:
     def _plain(self) -> Target:
         if self.word == "one":
             return self._one_instance() if self.fault.on_service else self._one()
-        title, name = ("primary", self.serving.primary) if self.word == "primary" else ("raft leader", self.leader)
+        title, name = ("primary", self.services_health.primary) if self.word == "primary" else ("raft leader", self.leader)
         if name is None:
             self._refuse(f"no {title} is known now")
         if name not in {h.name for h in self.cluster.hosts}:
@@ -118,13 +118,13 @@ class _Choice:
 
     def _one_instance(self, host: str | None = None) -> Target:
         """Of the service with most instances that pass: there, the others stand in."""
-        found = [s for s in self.serving.services if any(i.passing and host in (None, i.host) for i in s.instances)]
+        found = [s for s in self.services_health.services if any(i.passing and host in (None, i.host) for i in s.instances)]
         if not found:
             self._refuse(f"no service has an instance that passes{f' on {host}' if host else ''}")
         return self._instance(max(found, key=lambda s: s.passing).name, host)
 
     def _instance(self, name: str, host: str | None = None) -> Target:
-        known = {s.name: s for s in self.serving.services}
+        known = {s.name: s for s in self.services_health.services}
         if name not in known:
             self._refuse("there is no such service", nearest(name, known))
         hosts = {i.host for i in known[name].instances if i.passing}
@@ -154,17 +154,17 @@ class _Choice:
         return Target(hosts, None, f"{', '.join(hosts)}: {count} of {len(every)} {role}s")
 
     def _lead(self, host: Host) -> int:
-        return 0 if host.name == self.serving.primary else 1 if host.name == self.leader else 2
+        return 0 if host.name == self.services_health.primary else 1 if host.name == self.leader else 2
 
     def _ranked(self, hosts: Sequence[Host]) -> list[Host]:
         """The least risk first, then the most that runs there, then as the inventory has it."""
-        leads = (self.serving.primary, self.leader)
+        leads = (self.services_health.primary, self.leader)
         return sorted(
             hosts, key=lambda h: (h.has("manager"), h.name in leads, h.has("loadbalancer"), -self._runs(h.name))
         )
 
     def _runs(self, host: str) -> int:
-        return sum(i.passing and i.host == host for s in self.serving.services for i in s.instances)
+        return sum(i.passing and i.host == host for s in self.services_health.services for i in s.instances)
 
     def _nearest(self) -> str:
         return nearest(self.word, [*(h.name for h in self.cluster.hosts), *_PLAIN, *_SHARES])

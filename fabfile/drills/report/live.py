@@ -116,7 +116,7 @@ def _console() -> Console:
 
     class Quiet(Console):
         def on_broken_pipe(self) -> None:
-            self.quiet = True
+            self.no_load_reason = True
 
     return Quiet(stderr=True, highlight=False)
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from ...core.errors import HostError
-from ...core.judge.health import ConsulWord, Health, assess
-from ...core.judge.service_health import PREFIXES, UNIT, Serving, read_serving
+from ...core.judge.health import ConsulStatus, Health, assess
+from ...core.judge.service_health import PREFIXES, UNIT, ServicesHealth, read_services_health
 from ..ssh.connection import Remote
 from ..ssh.fleet import Fleet
 from .client import Consul, members
@@ -22,7 +22,7 @@ def assessed(fleet: Fleet) -> Health:
     return assess(fleet.cluster, facts, {f.host: f.message for f in faults}, ask(fleet.of(managers)))
 
 
-def ask(servers: Iterable[Remote]) -> ConsulWord:
+def ask(servers: Iterable[Remote]) -> ConsulStatus:
     """An empty word when no server answers; one without a leader when the cluster has none."""
     for remote in servers:
         consul = Consul(remote)
@@ -33,11 +33,11 @@ def ask(servers: Iterable[Remote]) -> ConsulWord:
         try:
             return _full(remote, consul, alive)
         except HostError:
-            return ConsulWord(asked=remote.host.name, members=alive)
-    return ConsulWord()
+            return ConsulStatus(asked=remote.host.name, members=alive)
+    return ConsulStatus()
 
 
-def _full(remote: Remote, consul: Consul, alive: dict[str, bool]) -> ConsulWord:
+def _full(remote: Remote, consul: Consul, alive: dict[str, bool]) -> ConsulStatus:
     raft = consul.ask("GET", "/v1/operator/raft/configuration")["Servers"]
     leader = next((s["Node"] for s in raft if s["Leader"]), None)
     health = consul.ask("GET", "/v1/health/state/any?stale")
@@ -47,13 +47,13 @@ def _full(remote: Remote, consul: Consul, alive: dict[str, bool]) -> ConsulWord:
         if name and not check["ServiceID"].startswith((UNIT, "nexus-orchestrator")):
             passing, count = services.get(name, (0, 0))
             services[name] = (passing + (check["Status"] == "passing"), count + 1)
-    return ConsulWord(
+    return ConsulStatus(
         remote.host.name,
         leader,
         tuple(sorted(s["Node"] for s in raft if s["Voter"])),
         alive,
         services,
-        read_serving(entries(consul), health),
+        read_services_health(entries(consul), health),
     )
 
 
@@ -63,9 +63,9 @@ def entries(consul: Consul, stale: bool = False) -> list[dict[str, Any]]:
     return [result["KV"] for result in consul.ask("PUT", f"/v1/txn{'?stale' if stale else ''}", trees)["Results"] or ()]
 
 
-def serving(servers: Iterable[Remote]) -> Serving:
+def services_health(servers: Iterable[Remote]) -> ServicesHealth:
     """How the services do, by the first server that answers. HostError when none does."""
-    return first(servers, lambda consul: read_serving(entries(consul), consul.ask("GET", "/v1/health/state/any")))
+    return first(servers, lambda consul: read_services_health(entries(consul), consul.ask("GET", "/v1/health/state/any")))
 
 
 def first(servers: Iterable[Remote], question: Callable[[Consul], T | None]) -> T:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ...core.errors import HostError, InputError, Refused
-from ...core.judge.service_health import ServiceState, Serving
+from ...core.judge.service_health import ServiceHealth, ServicesHealth
 from ...core.state.scripts import script
 from ..ssh.connection import Remote
 from ..ssh.fanout import each
 from ..ssh.fleet import Fleet
 from .client import Consul
-from .overview import first, serving
+from .overview import first, services_health
 
 PROMOTE = "nexus/promote"
 EVENTS = "nexus/events/"
@@ -38,16 +38,16 @@ def _answering(servers: list[Remote]) -> Consul:
     return first(servers, leading)
 
 
-def state_of(fleet: Fleet, name: str) -> ServiceState:
+def state_of(fleet: Fleet, name: str) -> ServiceHealth:
     """InputError when the cluster has no such service."""
-    found = {s.name: s for s in serving(managers(fleet)).services}
+    found = {s.name: s for s in services_health(managers(fleet)).services}
     if name not in found:
         raise InputError([f"{name}: the cluster runs only {', '.join(found) or 'nothing'}"], "inv service.list")
     return found[name]
 
 
 def settle(
-    fleet: Fleet, names: set[str] | None, seconds: float, say: Callable[[str], None], fresh: Callable[[Serving], bool]
+    fleet: Fleet, names: set[str] | None, seconds: float, say: Callable[[str], None], fresh: Callable[[ServicesHealth], bool]
 ) -> bool:
     """Waits until these services (None: all) are as wanted, telling each change. False when the time is up.
 
@@ -56,7 +56,7 @@ def settle(
     until, said = time.monotonic() + seconds, ""
     hopeless_since = float("inf")
     while True:
-        now = serving(managers(fleet))
+        now = services_health(managers(fleet))
         mine = [s for s in now.services if names is None or s.name in names]
         text = ", ".join(f"{s.name} {s.passing}/{'all' if s.wanted is None else s.wanted}" for s in mine)
         if text != said:
@@ -70,7 +70,7 @@ def settle(
         time.sleep(LOOK)
 
 
-def _hopeless(services: list[ServiceState]) -> bool:
+def _hopeless(services: list[ServiceHealth]) -> bool:
     """Whatever is not as wanted crashes in a loop: waiting will not help."""
     late = [s for s in services if not s.settled]
     return bool(late) and all(any(i.state == "looping" for i in s.instances) for s in late)
@@ -112,13 +112,13 @@ def follow(fleet: Fleet, name: str, line: Callable[[str, str], None]) -> None:
 def promote(fleet: Fleet, host: str) -> tuple[int, float]:
     """Hands the primary over to this manager. (epoch, seconds). Refused when it does not take over, with the reason."""
     servers = managers(fleet)
-    before = serving(servers)
+    before = services_health(servers)
     consul = _answering(servers)
     began = time.monotonic()
     consul.ask("PUT", f"/v1/kv/{PROMOTE}", {"to": host})
     while time.monotonic() - began < HANDOVER:
         gone = consul.kv.get(PROMOTE)[1] is None  # asked first: whoever deletes it has taken over, or declined
-        now = serving(servers)
+        now = services_health(servers)
         if now.primary == host and now.epoch > before.epoch:
             return now.epoch, time.monotonic() - began
         if gone:

@@ -31,7 +31,7 @@ exec sh "$d/apply.sh" "$d" ''
 """
 
 
-def deliver(remote: Remote, plan: HostPlan, who: str, step: Callable[[str], None]) -> None:
+def apply_plan(remote: Remote, plan: HostPlan, who: str, step: Callable[[str], None]) -> None:
     """Applies the plan; `step` hears each step as the host takes it. ApplyError when the host did not get there."""
     said: list[str] = []
 

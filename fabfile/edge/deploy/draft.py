@@ -16,8 +16,7 @@ from ...core.judge import acl
 from ...core.model.cluster import Arch, Binary, Cluster, Host
 from ...core.model.secrets import Secrets
 from ...core.model.service import Services, differences
-from ...core.state import guards as guard
-from ...core.state import security_levels as posture
+from ...core.state import guards, security_levels
 from ...core.state.artifacts import Artifact, Program
 from ...core.state.consul import FULL
 from ...core.state.desired import Context, desired
@@ -81,8 +80,8 @@ def observe(
     """Probes the whole inventory. A needed host that cannot be reached, or cannot be used, stops the run here."""
     facts, faults = fleet.probe(previous=previous)
     chosen = {h.name for h in needed}
-    guard.require([f for f in faults if f.host in chosen])
-    guard.check_hosts({name: fact for name, fact in facts.items() if name in chosen})
+    guards.require([f for f in faults if f.host in chosen])
+    guards.check_hosts({name: fact for name, fact in facts.items() if name in chosen})
     return facts, tuple(faults)
 
 
@@ -117,17 +116,17 @@ def draft(
     """
     state = State(cluster.state)
     vault = Vault(cluster.state)
-    found = guard.identities(facts)
-    own = guard.settle_identity(cluster, state.cluster_id, found, adopt)
+    found = guards.identities(facts)
+    own = guards.settle_identity(cluster, state.cluster_id, found, adopt)
     at_hand = vault.load()
-    guard.check_secrets(cluster, found, at_hand.serial if at_hand else None)
+    guards.check_secrets(cluster, found, at_hand.serial if at_hand else None)
     if own is None or own != state.cluster_id:
         own = state.make_cluster_id(own)
     where = addresses(cluster, facts, state.addresses())
     state.keep_addresses(where)
-    guard.check_ports(cluster, offered, facts)
-    guard.check_admin(cluster, facts, where)
-    guard.check_neighbours(cluster, facts, where, [h.name for h in selected])
+    guards.check_ports(cluster, offered, facts)
+    guards.check_admin(cluster, facts, where)
+    guards.check_neighbours(cluster, facts, where, [h.name for h in selected])
     builds = binaries(cluster, selected, facts, state, say)
     secrets = vault.ensure(cluster)
     told_ports = tuple(int(s["port"]) for s in (told or {}).get("services", {}).values() if s.get("port"))
@@ -137,13 +136,13 @@ def draft(
         if offered.source is None and told_ports:
             say(f"warning: no {services.FILE} beside {cluster.source.name}: the cluster's services stay as they are")
     deployed = {name: identity.security for name, identity in found.items()}
-    steps = posture.passes(deployed, [h.name for h in selected])
+    steps = security_levels.passes(deployed, [h.name for h in selected])
     if len(steps) > 1 or min(deployed.values(), default=FULL) < FULL:
-        guard.require([replace_hint(f) for f in faults])
+        guards.require([replace_hint(f) for f in faults])
     context = Context(
         cluster, own, where, secrets, agents.build(artifacts.cache_dir(os.environ)),
         service_ports=offered.ports if offered.source else told_ports,
-        levels={h.name: posture.level_of(h.name, deployed, step or steps[-1]) for h in selected},
+        levels={h.name: security_levels.level_of(h.name, deployed, step or steps[-1]) for h in selected},
         ssh_ports={name: (fact.ssh_port,) for name, fact in facts.items() if fact.ssh_port},
         ufw=frozenset(name for name, fact in facts.items() if fact.ufw),
     )  # fmt: skip
@@ -193,15 +192,15 @@ def rollback_draft(
     cluster: Cluster, selected: Collection[Host], facts: Mapping[str, Facts], faults: tuple[HostError, ...]
 ) -> Draft:
     """The generation before as the wanted state, on hosts that have one. Its bytes are in the host's own store."""
-    found = guard.identities(facts)
-    guard.settle_identity(cluster, State(cluster.state).cluster_id, found)
+    found = guards.identities(facts)
+    guards.settle_identity(cluster, State(cluster.state).cluster_id, found)
     at_hand = Vault(cluster.state).load()
-    guard.check_secrets(cluster, found, at_hand.serial if at_hand else None)
+    guards.check_secrets(cluster, found, at_hand.serial if at_hand else None)
     plans = {}
     for host in selected:
         before = facts[host.name].previous
         if before is not None:
-            guard.check_rollback(host.name, before, found.get(host.name))
+            guards.check_rollback(host.name, before, found.get(host.name))
             plans[host.name] = diff(host.name, before, facts[host.name])
     where = addresses(cluster, facts, State(cluster.state).addresses())
     secrets = Vault(cluster.state).ensure(cluster)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from ...core.errors import ApplyError, HostError, Several
-from ...core.judge.acl import digest, unaware, wanted
+from ...core.judge.acl import clients_without_acls, digest, wanted
 from ...core.model.cluster import Host
 from ...core.state.guards import check_primary
 from ...core.state.plan import describe, diff, summary
@@ -22,7 +22,7 @@ from ..ssh.fleet import Fleet
 from . import container_engine as engines
 from . import firewall_undo as firewall
 from . import gate, lock
-from .apply import deliver, upload_size
+from .apply import apply_plan, upload_size
 from .draft import Draft
 
 PRIMARY_KEY = "nexus/primary"
@@ -68,7 +68,7 @@ def roll_out(fleet: Fleet, draft: Draft, what: str, screen: Screen) -> None:
         if draft.engines:
             engines.install([fleet[name] for name in draft.engines], screen)
         up = {h.name for h in running}
-        permissions = Permissions(fleet, draft, screen)
+        permissions = AclSync(fleet, draft, screen)
         permissions.before()
         for wave in waves(draft.cluster, draft.plans, [h.name for h in running], leader):
             screen.wave(wave.title, wave.hosts)
@@ -94,7 +94,7 @@ def _apply(fleet: Fleet, draft: Draft, wave: Wave, who: str, screen: Screen) -> 
         name, plan = remote.host.name, draft.plans[remote.host.name]
         if (size := upload_size(plan)) > 100_000:
             screen.step(name, f"uploading {size / 1e6:.1f} MB")
-        deliver(remote, plan, who, lambda text: screen.step(name, text))
+        apply_plan(remote, plan, who, lambda text: screen.step(name, text))
         firewall.confirm(draft.cluster, remote, plan)
 
     def done(remote: Remote, result: HostError | None) -> None:
@@ -109,7 +109,7 @@ def _apply(fleet: Fleet, draft: Draft, wave: Wave, who: str, screen: Screen) -> 
         raise Several(faults)
 
 
-class Permissions:
+class AclSync:
     """Consul's ACLs on the way: brought in line as soon as the servers can take it, and before anybody needs it."""
 
     def __init__(self, fleet: Fleet, draft: Draft, screen: Screen) -> None:
@@ -146,7 +146,7 @@ def _unchanged(draft: Draft, host: Host) -> bool:
 
 
 def _settle(
-    fleet: Fleet, draft: Draft, wave: Wave, up: Collection[str], permissions: Permissions, screen: Screen
+    fleet: Fleet, draft: Draft, wave: Wave, up: Collection[str], permissions: AclSync, screen: Screen
 ) -> None:
     """The gate after a wave: nobody else changes before these hosts are well. `up`: the managers that should run."""
     cluster = draft.cluster
@@ -169,7 +169,7 @@ def _settle(
 def _awaken(fleet: Fleet, server: Remote, screen: Screen) -> None:
     """At a first start, when nothing runs yet: who would take up to half a minute to notice the ACLs starts anew."""
     until = time.monotonic() + _NOTICE
-    while (late := unaware(Consul(server).agent.members()) & fleet.remotes.keys()) and time.monotonic() < until:
+    while (late := clients_without_acls(Consul(server).agent.members()) & fleet.remotes.keys()) and time.monotonic() < until:
         time.sleep(0.2)
     for name in sorted(late):
         screen.step(name, "restart consul.service: it would notice the ACLs only later")

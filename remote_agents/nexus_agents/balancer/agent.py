@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..shared import kv_schema as kv_schema
+from ..shared import kv_schema
 from ..shared.atomic_files import write
 from ..shared.blocking_query import Watch
 from ..shared.clock import now

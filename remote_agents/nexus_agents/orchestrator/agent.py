@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..shared import kv_schema as kv_schema
+from ..shared import kv_schema
 from ..shared.clock import now
 from ..shared.consul_api import Consul, ConsulError, encoded
 from ..shared.notify import log, notify

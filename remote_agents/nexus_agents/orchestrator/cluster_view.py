@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..shared import kv_schema as kv_schema
+from ..shared import kv_schema
 from ..shared.blocking_query import Watch
 from ..shared.consul_api import Consul, decoded
 from .flapping import flapping

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..shared import kv_schema as kv_schema
+from ..shared import kv_schema
 from ..shared.atomic_files import write
 from ..shared.consul_api import Consul, ConsulError, encoded, putting
 from .session_lease import ACT, Session

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..shared import kv_schema as kv_schema
+from ..shared import kv_schema
 from ..shared.consul_api import Consul, ConsulError
 from ..shared.notify import log
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..shared import kv_schema as kv_schema
+from ..shared import kv_schema
 from ..shared.clock import now
 from ..shared.consul_api import Consul, decoded, putting
 from .autoscaler import Autoscaler, countable_reports

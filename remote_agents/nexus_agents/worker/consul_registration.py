@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from ..shared import kv_schema as kv_schema
+from ..shared import kv_schema
 from ..shared.clock import now
 from ..shared.consul_api import Consul, ConsulError
 from ..shared.notify import log

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..shared import kv_schema as kv_schema
+from ..shared import kv_schema
 from ..shared.consul_api import Consul, ConsulError
 from .instance_steps import Evaluation, Unit
 

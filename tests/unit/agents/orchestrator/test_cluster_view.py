@@ -30,7 +30,7 @@ from remote_agents.nexus_agents.orchestrator.placement_model import Action, Desi
 from remote_agents.nexus_agents.orchestrator.primary_loop import PrimaryLoop
 from remote_agents.nexus_agents.orchestrator.promotion import PromotionRequest, PromotionTracker
 from remote_agents.nexus_agents.orchestrator.session_lease import ACT, CHECK, LEASE
-from remote_agents.nexus_agents.shared import kv_schema as kv_schema
+from remote_agents.nexus_agents.shared import kv_schema
 from remote_agents.nexus_agents.shared.consul_api import ConsulError
 
 MOST_OPERATIONS = 64  # of one transaction: Consul's maxTxnOps

@@ -89,24 +89,26 @@ def check_service(seen: Observed, desired: DesiredService, actions: list[Action]
     count = len(able) if desired.count is None else desired.count
     held = {h for h, o in seen.orders.items() if name in o and h in seen.workers}
     spare = {h for h in able - held if not seen.workers[h].flapping}
-    serving, still = up(seen, name), up(seen, name, actions)
+    services_health, still = up(seen, name), up(seen, name, actions)
     in_place = {a.host for a in actions if a.kind == "replace"}
-    assert len(still) >= min(len(serving), count) - len(in_place & serving)
+    assert len(still) >= min(len(services_health), count) - len(in_place & services_health)
     new = {h for h in held if seen.workers[h].alive and seen.orders[h][name] == desired.revision}
     if in_place:
         assert len(actions) == 1, "one step of a change at a time"
-        assert new <= serving, "not before every new instance passes"
-        if in_place & serving:
+        assert new <= services_health, "not before every new instance passes"
+        if in_place & services_health:
             assert not spare, "never below the count while a worker is free"
             others = held - in_place
-            assert {h for h in others if desired.count is not None or seen.workers[h].alive} <= serving
+            assert {h for h in others if desired.count is not None or seen.workers[h].alive} <= services_health
     placed = {a.host for a in actions if a.kind == "place"}
     if desired.count is not None and any(seen.workers[h].flapping for h in placed):
         assert spare <= placed, "a flapping worker comes last"
     if placed and len(held & able) >= count:
-        assert (len(placed), new <= serving) == (1, True), "an extra instance is one, and only when all new ones pass"
+        assert (len(placed), new <= services_health) == (1, True), (
+            "an extra instance is one, and only when all new ones pass"
+        )
     gone = {a.host for a in actions if a.kind == "remove"}
-    assert not (gone & able & serving & new) or len(held & able) > count, "what is well and wanted stays"
+    assert not (gone & able & services_health & new) or len(held & able) > count, "what is well and wanted stays"
     alive = {h for h in held if seen.workers[h].alive}
     assert len((alive | placed) - gone) >= min(count, len(alive)), "the replacement first"
     assert count == 0 or desired.count is None or len((held | placed) - gone) >= min(count, len(held)), "its order stays"

@@ -15,7 +15,7 @@ from unittest.mock import Mock
 import pytest
 
 from remote_agents.nexus_agents.shared import atomic_files as files
-from remote_agents.nexus_agents.shared import kv_schema as kv_schema
+from remote_agents.nexus_agents.shared import kv_schema
 from remote_agents.nexus_agents.shared.consul_api import ConsulError, putting
 from remote_agents.nexus_agents.worker import agent as worker
 from remote_agents.nexus_agents.worker import consul_registration as registrar

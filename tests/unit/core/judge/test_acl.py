@@ -13,7 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabfile.core.judge import acl
-from fabfile.core.judge.acl import DNS, MARK, Changes, Wanted, changes, digest, policy_name, token_names, unaware, wanted
+from fabfile.core.judge.acl import (
+    DNS,
+    MARK,
+    Changes,
+    Wanted,
+    changes,
+    clients_without_acls,
+    digest,
+    policy_name,
+    token_names,
+    wanted,
+)
 from fabfile.core.model.cluster import ROLES, Cluster, Host
 from fabfile.core.model.secrets import Secrets, Token
 from tests.support.samples import CLUSTER, SECRETS, cluster_of
@@ -310,4 +321,4 @@ def test_no_secret_is_in_what_is_wanted() -> None:
 )  # fmt: skip
 def test_who_has_not_noticed_the_acls(tags: dict[str, str], late: bool) -> None:
     """Client agents of an old Consul say so in the gossip; current ones say nothing, and servers are another matter."""
-    assert unaware([{"Name": "w1", "Tags": tags}]) == ({"w1"} if late else set())
+    assert clients_without_acls([{"Name": "w1", "Tags": tags}]) == ({"w1"} if late else set())

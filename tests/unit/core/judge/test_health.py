@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from fabfile.core.judge.health import ConsulWord, Health, assess
-from fabfile.core.judge.service_health import Instance, ServiceState, Serving
+from fabfile.core.judge.health import ConsulStatus, Health, assess
+from fabfile.core.judge.service_health import Instance, ServiceHealth, ServicesHealth
 from fabfile.core.model.cluster import Role
 from fabfile.core.state.agents import OF_ROLE
 from fabfile.core.state.facts import Facts, UnitFact
@@ -18,8 +18,8 @@ CLUSTER = cluster_of(m1="manager", m2="manager worker", m3="manager", lb1="loadb
 NAMES = [h.name for h in CLUSTER.hosts]
 UNITS = dict.fromkeys(("nexus-firewall.service", "consul.service", "caddy.service"), active())
 UNITS |= {f"nexus-{agent}.service": active() for agent in OF_ROLE.values()}
-SERVING = Serving(primary="m3", epoch=7)
-WELL = ConsulWord(
+SERVING = ServicesHealth(primary="m3", epoch=7)
+WELL = ConsulStatus(
     "m1", "m2", ("m1", "m2", "m3"), dict.fromkeys(NAMES, True), {"web": (2, 2), "api": (1, 1)}, SERVING
 )  # fmt: skip
 
@@ -29,7 +29,7 @@ def all_facts(**over: Facts | None) -> dict[str, Facts]:
     return {name: fact for name, fact in (found | over).items() if fact is not None}
 
 
-def judged(word: ConsulWord = WELL, facts: dict[str, Facts] | None = None, **faults: str) -> Health:
+def judged(word: ConsulStatus = WELL, facts: dict[str, Facts] | None = None, **faults: str) -> Health:
     return assess(CLUSTER, all_facts() if facts is None else facts, faults, word)
 
 
@@ -38,10 +38,10 @@ def state(**units: UnitFact) -> Facts:
     return bare_facts(units=UNITS | {f"{name.replace('_', '-')}.service": unit for name, unit in units.items()})
 
 
-def serving(wanted: int | None, *passing: bool, note: str = "") -> ConsulWord:
+def services_health(wanted: int | None, *passing: bool, note: str = "") -> ConsulStatus:
     """Our own service `app`, with an instance a host that passes or not."""
     instances = tuple(Instance(f"w{n}", "running", well, True, note) for n, well in enumerate(passing, 1))
-    return replace(WELL, serving=replace(SERVING, services=(ServiceState("app", wanted, instances),)))
+    return replace(WELL, services_health=replace(SERVING, services=(ServiceHealth("app", wanted, instances),)))
 
 
 def test_a_well_cluster_has_no_problem() -> None:
@@ -52,34 +52,34 @@ def test_a_well_cluster_has_no_problem() -> None:
 @pytest.mark.parametrize(
     ("word", "problem"),
     [
-        (ConsulWord(), "no Consul server answers"),
+        (ConsulStatus(), "no Consul server answers"),
         (replace(WELL, leader=None), "the cluster has no raft leader"),
         (replace(WELL, voters=("m1", "m2")), "2 of 3 managers vote in the raft quorum (not m3)"),
         (replace(WELL, members=WELL.members | {"m3": False}), "m3: Consul is failed"),  # type: ignore[operator]
         (replace(WELL, members={n: True for n in NAMES if n != "lb1"}), "lb1: Consul is absent"),
         (replace(WELL, services={"web": (1, 2)}), "service web: 1 of 2 instances pass"),
         (replace(WELL, services={"web": (0, 1)}), "service web: 0 of 1 instances pass"),
-        (replace(WELL, serving=Serving(epoch=7)), "no orchestrator is primary"),
-        (serving(2, True), "service app: 1 of 2 instances pass"),
-        (serving(2, True, False), "service app: 1 of 2 instances pass"),
-        (serving(1), "service app: 0 of 1 instances pass"),
-        (serving(1, True, note="crashed 5 times"), "service app on w1: crashed 5 times"),
+        (replace(WELL, services_health=ServicesHealth(epoch=7)), "no orchestrator is primary"),
+        (services_health(2, True), "service app: 1 of 2 instances pass"),
+        (services_health(2, True, False), "service app: 1 of 2 instances pass"),
+        (services_health(1), "service app: 0 of 1 instances pass"),
+        (services_health(1, True, note="crashed 5 times"), "service app on w1: crashed 5 times"),
     ],
 )
-def test_what_consul_says_is_judged(word: ConsulWord, problem: str) -> None:
+def test_what_consul_says_is_judged(word: ConsulStatus, problem: str) -> None:
     """Each fault that Consul itself shows is one line with its place."""
     assert judged(word).problems == (problem,)
 
 
 def test_the_instances_of_a_service_that_runs_everywhere_count_too() -> None:
     """Where `replicas: all` is wanted, an instance that does not pass is a problem like any other."""
-    assert judged(serving(None, True, True)).problems == ()
-    [problem] = judged(serving(None, True, False)).problems
+    assert judged(services_health(None, True, True)).problems == ()
+    [problem] = judged(services_health(None, True, False)).problems
     assert "app" in problem
 
 
-@pytest.mark.parametrize("scaled", [serving(0), serving(2, True, True), serving(1, True, True)])
-def test_what_is_served_as_wanted_is_no_problem(scaled: ConsulWord) -> None:
+@pytest.mark.parametrize("scaled", [services_health(0), services_health(2, True, True), services_health(1, True, True)])
+def test_what_is_served_as_wanted_is_no_problem(scaled: ConsulStatus) -> None:
     """As many as wanted, none where none is wanted, and one too many for a moment: all is well."""
     assert judged(scaled).problems == ()
 
@@ -131,12 +131,12 @@ def test_an_unreachable_host_is_one_problem() -> None:
 
 def test_with_no_server_to_ask_consul_is_unknown() -> None:
     """When nobody can be asked, no host is called dead."""
-    assert {h.consul for h in judged(ConsulWord()).hosts} == {"unknown"}
+    assert {h.consul for h in judged(ConsulStatus()).hosts} == {"unknown"}
 
 
 def test_the_json_has_the_keys_that_scripts_rely_on() -> None:
     """The promised keys are there, with the host's own words, and all of it is JSON."""
-    word = serving(3, True, False)
+    word = services_health(3, True, False)
     said = json.loads(json.dumps(judged(word, facts=all_facts(m3=None), m3="m3: closed").json()))
     assert (said["cluster"], said["healthy"], said["primary"], said["raft_leader"]) == ("prod", False, "m3", "m2")
     assert said["epoch"] == 7
@@ -160,4 +160,4 @@ def test_the_json_has_the_keys_that_scripts_rely_on() -> None:
 def test_healthy_and_problems_agree() -> None:
     """`healthy` is true exactly when there is no problem."""
     assert judged().json()["healthy"] is True
-    assert judged(ConsulWord()).json()["healthy"] is False
+    assert judged(ConsulStatus()).json()["healthy"] is False

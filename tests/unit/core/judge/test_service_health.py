@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabfile.core.judge.service_health import PREFIXES, Instance, ServiceState, Serving, read_serving
-from remote_agents.nexus_agents.shared import kv_schema as kv_schema
+from fabfile.core.judge.service_health import PREFIXES, Instance, ServiceHealth, ServicesHealth, read_services_health
+from remote_agents.nexus_agents.shared import kv_schema
 
 Specs = Mapping[str, Mapping[str, Any]]
 Hosts = Mapping[str, Specs]
@@ -52,8 +52,8 @@ def checks(words: str) -> list[dict[str, Any]]:
     return found
 
 
-def one(wanted: Specs, orders: Hosts, reports: Hosts, health: str, scale: object = None) -> ServiceState:
-    [state] = read_serving(kv(wanted, orders, reports, scale), checks(health)).services
+def one(wanted: Specs, orders: Hosts, reports: Hosts, health: str, scale: object = None) -> ServiceHealth:
+    [state] = read_services_health(kv(wanted, orders, reports, scale), checks(health)).services
     return state
 
 
@@ -80,7 +80,7 @@ def test_the_names_are_those_of_the_agents() -> None:
 def test_a_service_that_is_well() -> None:
     """Ordered, reported, passing, in the wanted revision: one instance, settled."""
     state = one(WEB, ON_W1, RUNS, ALL_WELL)
-    assert state == ServiceState("web", 1, (Instance("w1", "running", True, True),))
+    assert state == ServiceHealth("web", 1, (Instance("w1", "running", True, True),))
     assert state.settled
     assert state.passing == 1
 
@@ -128,7 +128,7 @@ def test_what_is_no_longer_wanted_shows_until_it_is_gone() -> None:
     state = one({}, ON_W1, RUNS, ALL_WELL)
     assert (state.name, state.wanted, state.passing, state.settled) == ("web", 0, 1, False)
     assert not state.instances[0].current
-    assert read_serving(kv({}, {"w1": {}}, RUNS), checks(ALL_WELL)).services == ()
+    assert read_services_health(kv({}, {"w1": {}}, RUNS), checks(ALL_WELL)).services == ()
 
 
 def test_what_was_published_shows_before_it_is_placed() -> None:
@@ -140,7 +140,7 @@ def test_what_was_published_shows_before_it_is_placed() -> None:
 def test_services_and_hosts_are_in_the_order_of_their_names() -> None:
     """Whatever the order of the keys."""
     orders = {h: {"b": spec(), "a": spec()} for h in ("w2", "w10", "w1")}
-    found = read_serving(kv({"b": spec(), "a": spec()}, orders, {}), [])
+    found = read_services_health(kv({"b": spec(), "a": spec()}, orders, {}), [])
     assert [s.name for s in found.services] == ["a", "b"]
     assert [i.host for i in found.services[0].instances] == ["w1", "w10", "w2"]
 
@@ -158,22 +158,22 @@ def test_the_json_has_the_keys_that_scripts_rely_on() -> None:
 # The primary
 
 
-@pytest.mark.parametrize(("entries", "serving"), [
-    ([], Serving()),
-    ([entry(kv_schema.EPOCH, 7)], Serving(epoch=7)),
-    ([entry(kv_schema.PRIMARY, {"host": "m1"}), entry(kv_schema.EPOCH, 7)], Serving(epoch=7)),
-    ([entry(kv_schema.PRIMARY, {"host": "m1"}, "s-1"), entry(kv_schema.EPOCH, 7)], Serving(primary="m1", epoch=7)),
-    ([entry(kv_schema.PRIMARY, b"no json", "s-1"), entry(kv_schema.EPOCH, b"")], Serving()),
+@pytest.mark.parametrize(("entries", "services_health"), [
+    ([], ServicesHealth()),
+    ([entry(kv_schema.EPOCH, 7)], ServicesHealth(epoch=7)),
+    ([entry(kv_schema.PRIMARY, {"host": "m1"}), entry(kv_schema.EPOCH, 7)], ServicesHealth(epoch=7)),
+    ([entry(kv_schema.PRIMARY, {"host": "m1"}, "s-1"), entry(kv_schema.EPOCH, 7)], ServicesHealth(primary="m1", epoch=7)),
+    ([entry(kv_schema.PRIMARY, b"no json", "s-1"), entry(kv_schema.EPOCH, b"")], ServicesHealth()),
 ])  # fmt: skip
-def test_the_primary_is_who_holds_the_lock(entries: list[dict[str, Any]], serving: Serving) -> None:
+def test_the_primary_is_who_holds_the_lock(entries: list[dict[str, Any]], services_health: ServicesHealth) -> None:
     """A value without a session is who was primary last; the epoch stands beside it."""
-    assert read_serving(entries, []) == serving
+    assert read_services_health(entries, []) == services_health
 
 
 def test_entries_are_read_once() -> None:
     """Any iterable will do, as it is declared."""
     entries = [entry(kv_schema.PRIMARY, {"host": "m1"}, "s-1"), *kv(WEB, ON_W1, RUNS)]
-    assert read_serving(iter(entries), checks(ALL_WELL)) == read_serving(entries, checks(ALL_WELL))
+    assert read_services_health(iter(entries), checks(ALL_WELL)) == read_services_health(entries, checks(ALL_WELL))
 
 
 @pytest.mark.parametrize("value", [
@@ -183,7 +183,7 @@ def test_a_broken_report_is_none(value: bytes) -> None:
     """Whatever a worker wrote as its report, the others' are still read, and it does not pass."""
     orders = {**ON_W1, "w2": {"web": spec()}}
     entries = [*kv({"web": spec(low=2)}, orders, RUNS), entry(kv_schema.report_key("w2"), value)]
-    [web] = read_serving(entries, checks(f"{ALL_WELL} @w2 web@w2")).services
+    [web] = read_services_health(entries, checks(f"{ALL_WELL} @w2 web@w2")).services
     assert web.instances[0] == Instance("w1", "running", True, True)
     assert (web.instances[1].host, web.instances[1].passing) == ("w2", False)
 
@@ -201,13 +201,13 @@ GOOD, BAD, OLD = (Instance("h", "running", *flags) for flags in [(True, True), (
 ])  # fmt: skip
 def test_settled_is_all_that_is_wanted_and_nothing_else(wanted: int | None, instances: Any, settled: bool) -> None:
     """As many as wanted, each passing in the wanted revision; neither one that is left over nor one that is old."""
-    assert ServiceState("web", wanted, instances).settled == settled
+    assert ServiceHealth("web", wanted, instances).settled == settled
 
 
 @given(st.one_of(st.none(), st.integers(0, 4)), st.lists(st.sampled_from([GOOD, BAD, OLD]), max_size=5))
 def test_what_is_settled_passes(wanted: int | None, instances: list[Instance]) -> None:
     """Settled is never less than passing in full."""
-    state = ServiceState("web", wanted, tuple(instances))
+    state = ServiceHealth("web", wanted, tuple(instances))
     if state.settled:
         assert state.passing == len(instances)
         assert wanted in (None, state.passing)

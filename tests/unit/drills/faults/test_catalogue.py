@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabfile.core.errors import InputError
-from fabfile.drills.course import fault_protocol as onhost
-from fabfile.drills.faults.catalogue import FAULTS, LONGEST, arguments, fault_named, role_of, script_words, unit_of
+from fabfile.drills.course import fault_protocol
+from fabfile.drills.faults.catalogue import FAULTS, LONGEST, arguments, fault_named, role_of, script_arguments, unit_of
 from fabfile.drills.faults.model import Argument, Fault
 from fabfile.drills.faults.promises import PROMISES
 from tests.support.fault_host import FAULT
@@ -71,7 +71,7 @@ def test_the_script_knows_the_fault_and_its_choices(fault: Fault) -> None:
         assert all(re.search(rf"[ |(']{re.escape(c)}[ |)']", SCRIPT) or f" {c} " in SCRIPT for c in argument.choices)
         if argument.low is not None:
             assert re.search(rf"within .*{argument.name}.* {max(argument.low, 1)} {argument.high}\b", SCRIPT)
-    assert f"within seconds \"$ttl\" 1 {LONGEST}" in SCRIPT
+    assert f'within seconds "$ttl" 1 {LONGEST}' in SCRIPT
 
 
 def test_an_unknown_fault_names_the_nearest() -> None:
@@ -129,9 +129,9 @@ def test_what_is_due_is_told_in_words() -> None:
 def test_words_unit_and_role_follow_from_the_values() -> None:
     """What the script is told, what is watched, and who can be hit are functions of fault, values and target."""
     service, agent, cut, config = (FAULTS[n] for n in ("kill-service", "kill-agent", "partition", "corrupt-config"))
-    assert script_words(service, {}, "web") == ("web",)
-    assert script_words(cut, {"way": "in"}, None, ("10.0.0.1", "10.0.0.2")) == ("in", "10.0.0.1", "10.0.0.2")
-    assert script_words(cut, {"way": "in"}, "web", ("10.0.0.1",)) == ("in", "10.0.0.1")
+    assert script_arguments(service, {}, "web") == ("web",)
+    assert script_arguments(cut, {"way": "in"}, None, ("10.0.0.1", "10.0.0.2")) == ("in", "10.0.0.1", "10.0.0.2")
+    assert script_arguments(cut, {"way": "in"}, "web", ("10.0.0.1",)) == ("in", "10.0.0.1")
     assert unit_of(service, {}, "web") == "nexus-svc-web.service"
     assert unit_of(agent, {"agent": "nexus-balancer"}) == "nexus-balancer.service"
     assert unit_of(cut, {"way": "in"}) is None
@@ -143,12 +143,21 @@ def test_words_unit_and_role_follow_from_the_values() -> None:
 
 def test_the_hosts_answers_are_read() -> None:
     """The last line that is an answer counts; a host that said none has said nothing."""
-    assert onhost.answer(b"noise\nrefused it is not so\n") == onhost.Answer("refused", "it is not so")
-    assert onhost.answer(b"armed\n") == onhost.Answer("armed")
-    assert onhost.answer(b"") == onhost.Answer("nothing", "the host gave no answer")
-    assert [onhost.Answer(w).bad for w in ("armed", "failed", "refused", "nothing")] == [False, True, True, True]
-    assert onhost.left(b"left a1 partition injected -7\nleft b2 - orphan 0\nleft broken\n") == (
-        onhost.Left("a1", "partition", "injected", -7), onhost.Left("b2", "-", "orphan", 0),
+    assert fault_protocol.answer(b"noise\nrefused it is not so\n") == fault_protocol.Answer("refused", "it is not so")
+    assert fault_protocol.answer(b"armed\n") == fault_protocol.Answer("armed")
+    assert fault_protocol.answer(b"") == fault_protocol.Answer("nothing", "the host gave no answer")
+    assert [fault_protocol.Answer(w).bad for w in ("armed", "failed", "refused", "nothing")] == [False, True, True, True]
+    assert fault_protocol.left(b"left a1 partition injected -7\nleft b2 - orphan 0\nleft broken\n") == (
+        fault_protocol.LeftoverFault("a1", "partition", "injected", -7),
+        fault_protocol.LeftoverFault("b2", "-", "orphan", 0),
     )  # fmt: skip
-    assert onhost.argv("list") == ["sh", "-s", "--", "", "list"]
-    assert onhost.arm_argv("a1", "partition", 60, ["in"])[3:] == ["nexus-fault", "", "arm", "a1", "partition", "60", "in"]
+    assert fault_protocol.argv("list") == ["sh", "-s", "--", "", "list"]
+    assert fault_protocol.arm_argv("a1", "partition", 60, ["in"])[3:] == [
+        "nexus-fault",
+        "",
+        "arm",
+        "a1",
+        "partition",
+        "60",
+        "in",
+    ]

@@ -6,13 +6,13 @@ import pytest
 
 from fabfile.core.errors import InputError
 from fabfile.drills.faults.catalogue import FAULTS
-from fabfile.drills.faults.promises import PROMISES, course, tightened
+from fabfile.drills.faults.promises import PROMISES, expectation_for, tightened
 from fabfile.drills.faults.targets import Target
 from tests.support.drill_cluster import CLUSTER
 
 
 def of(fault: str, *hosts: str, primary: str | None = "m1") -> tuple[str, str, str]:
-    found = course(FAULTS[fault], Target(hosts, None, ""), CLUSTER, primary)
+    found = expectation_for(FAULTS[fault], Target(hosts, None, ""), CLUSTER, primary)
     assert found.promise == PROMISES[found.key]
     return found.key, found.detection, found.recovery
 
@@ -109,6 +109,9 @@ def test_all_faults_are_told_at_once() -> None:
 
 def test_gossip_alone_is_no_lost_host() -> None:
     """Cut off by UDP only, a host is taken for dead by nobody: the cut is held for a while, and judged after its undo."""
-    found = course(FAULTS["partition"], Target(("m1",), None, ""), CLUSTER, "m1", values={"way": "udp"})
+    found = expectation_for(FAULTS["partition"], Target(("m1",), None, ""), CLUSTER, "m1", values={"way": "udp"})
     assert (found.key, found.detection, found.recovery) == ("partition-udp", "none", "steady_after")
-    assert course(FAULTS["partition"], Target(("w1",), None, ""), CLUSTER, "m1", values={"way": "in"}).key == "partition"
+    assert (
+        expectation_for(FAULTS["partition"], Target(("w1",), None, ""), CLUSTER, "m1", values={"way": "in"}).key
+        == "partition"
+    )

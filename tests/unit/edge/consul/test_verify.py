@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fabfile.core.judge.health import ConsulWord, assess
+from fabfile.core.judge.health import ConsulStatus, assess
 from fabfile.edge.consul import verify
 from fabfile.edge.consul.client import Refusal
 from fabfile.edge.consul.verify import Check
@@ -45,7 +45,7 @@ def checks(*reachable: str) -> dict[str, Check]:
     remotes: Any = {
         h.name: SimpleNamespace(host=h, run=lambda *_, **__: Result(1, b"", "")) for h in CLUSTER.hosts
     }
-    health = assess(CLUSTER, {name: bare_facts() for name in reachable}, {}, ConsulWord())
+    health = assess(CLUSTER, {name: bare_facts() for name in reachable}, {}, ConsulStatus())
     return {check.name: check for check in verify.verify(remotes, health)}
 
 

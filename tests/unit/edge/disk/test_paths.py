@@ -9,7 +9,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 from fabfile.cli.tasks import bench, chaos, secrets
-from fabfile.cli.views import gameday_view as rounds
+from fabfile.cli.views import gameday_view
 from fabfile.core.errors import InputError
 from fabfile.drills.verdict.record import Record
 from fabfile.edge.disk import paths
@@ -81,7 +81,7 @@ def test_a_result_is_shown_before_it_is_written(
         (folder / "out").rmdir()
         return [Record("kill-service", "PASS", 0.0)], folder / "page.html"
 
-    monkeypatch.setattr(rounds, "play", play)
+    monkeypatch.setattr(gameday_view, "play", play)
     with pytest.raises(Exit):
         chaos.gameday(Context(), only="kill-service", yes=True, junit="out/x.xml")
     said = capsys.readouterr()
