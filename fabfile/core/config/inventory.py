@@ -1,7 +1,7 @@
 """hosts.yml at the door: text in, a Cluster or every fault at once out. Past this nothing is checked again.
 
-One value at a time is checked by HOSTS_YML; `_across` checks what only shows between values (one primary, one
-address each); `_build` fills in the defaults.
+`inventory_keys` declares each key and its check. `_across` checks what only shows between values (one primary, one
+address each). `_build` fills in the defaults.
 """
 
 from __future__ import annotations
@@ -11,96 +11,25 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from voluptuous import Invalid, MultipleInvalid, Optional, Required, Schema
+from voluptuous import Invalid, Schema
 
 from ..errors import InputError
 from ..model.cluster import ROLES, Binary, Cluster, Host, SshDefaults
 from . import schema as s
-from . import ssh_values as h
+from . import value_checks as c
+from .inventory_keys import INVENTORY_KEYS, SSH_KEYS
+from .keys import fields
 from .yaml_tree import Fault, Tree, shown
 from .yaml_tree import parse as parse_yaml
 
 RESERVED = ("all", *ROLES, *(f"{role}s" for role in ROLES))  # words of `--hosts`
-OLDEST_CONSUL = (1, 8, 7)
-OLDEST_CADDY = (2, 6, 2)
 HINT = "docs/examples/reference.yml names every key"
 LEAST = "write at least: cluster: NAME, and under hosts: NAME: {ssh: ADDRESS, roles: [manager, worker]}"
 SSH_PORT = 22
+SSH_NAMES = tuple(key.name for key in SSH_KEYS)
 
 
-def _roles(value: object) -> list[str]:
-    if isinstance(value, str):
-        raise Invalid(f"is text where a list is due; write [{value if value in ROLES else 'worker'}]")
-    if value == []:
-        raise s.Bare(f"is empty; a host has one or more roles ({', '.join(ROLES)})")
-    if not isinstance(value, list):
-        raise Invalid(f"is not a list of one or more roles ({', '.join(ROLES)})")
-    faults: list[Invalid] = []
-    for n, role in enumerate(value):
-        if role not in ROLES:
-            near = s.nearest(str(role), ROLES) if isinstance(role, str) else ""
-            faults.append(Invalid(f"is not a role ({', '.join(ROLES)})" + (f"; {near}" if near else ""), [n]))
-        elif role in value[:n]:
-            faults.append(Invalid("is given twice", [n]))
-    if faults:
-        raise MultipleInvalid(faults)
-    return [role for role in ROLES if role in value]
-
-
-def _networks(value: object) -> list[str]:
-    """Addresses or networks from which SSH is let in."""
-    if not isinstance(value, list) or not value:
-        raise Invalid("is not a list of one or more networks, such as [203.0.113.0/24]")
-    faults: list[Invalid] = []
-    found: list[str] = []
-    for n, network in enumerate(value):
-        try:
-            text = network if isinstance(network, str) and "%" not in network else ""  # no IPv6 zones
-            found.append(str(ipaddress.ip_network(text)))
-        except ValueError:
-            faults.append(Invalid("is not a network, such as 203.0.113.0/24 or 203.0.113.7", [n]))
-    if faults:
-        raise MultipleInvalid(faults)
-    return found
-
-
-def _promised(value: object) -> float:
-    """Of a drill: seconds, or a number of requests. Which drills and numbers there are, the drills know."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
-        raise Invalid("is not a number from 0 on")
-    return value
-
-
-_BINARY = {Optional("binary"): s.build}
-_SSH = {
-    Optional("user"): s.user,
-    Optional("port"): s.port,
-    Optional("key"): s.path,
-    Optional("gateway"): h.gateway,
-}
-DEFAULTS = _SSH | {Optional("known_hosts"): s.path, Optional("ssh_config"): s.path}
-HOST = _SSH | {
-    Required("ssh", "is missing: the address, DNS name or ssh_config alias that ssh goes to"): h.ssh_name,
-    Required("roles", "is missing: a list such as [worker]"): _roles,
-    Optional("address"): s.address,
-    Optional("advertise"): s.address,
-    Optional("labels"): {s.key(s.tag): s.tag},
-    Optional("primary"): s.flag,
-}
-_TOP = {
-    Required("cluster", "is missing: the cluster's name, such as prod"): s.identifier,
-    Required("hosts", "is missing: the machines"): {str: s.mapping(HOST)},
-    Optional("datacenter"): s.identifier,
-    Optional("domain"): s.domain,
-    Optional("consul"): s.mapping(_BINARY | {Optional("version"): s.version("Consul", OLDEST_CONSUL)}),
-    Optional("caddy"): s.mapping(_BINARY | {Optional("version"): s.version("Caddy", OLDEST_CADDY)}),
-    Optional("defaults"): s.mapping(DEFAULTS),
-    Optional("firewall"): s.flag,
-    Optional("admin_from"): _networks,
-    Optional("promises"): {str: {str: _promised}},
-    Optional("https"): s.mapping({Optional("email"): s.email, Optional("internal"): s.flag}),
-}
-HOSTS_YML = Schema(s.mapping(_TOP))
+HOSTS_YML = Schema(fields(INVENTORY_KEYS))
 
 
 def parse(text: str, source: Path, *, state_root: Path, home: Path) -> tuple[Cluster, tuple[str, ...]]:
@@ -141,7 +70,7 @@ def _across(tree: Tree) -> Iterator[Fault]:
 
 def _name(name: str, tree: Tree) -> Iterator[Fault]:
     try:
-        s.label(name)
+        c.label(name)
     except Invalid as e:
         yield tree.fault(("hosts", name), f"{shown(name)} {e.msg}")
     if name in RESERVED:
@@ -197,7 +126,7 @@ def _build(value: Mapping[str, Any], source: Path, state_root: Path, home: Path)
         return Binary(given.get("version"), path(given.get("binary")))
 
     def host(name: str, own: Mapping[str, Any]) -> Host:
-        given = {key: defaults[key] for key in ("user", "port", "key", "gateway") if key in defaults}
+        given = {key: defaults[key] for key in SSH_NAMES if key in defaults}
         given.update(own)
         if given.get("gateway") == "none":
             del given["gateway"]

@@ -1,7 +1,7 @@
 """Checks of the texts of services.yml that a process, a container or the balancer's clients get to see.
 
 They reach systemd units, Docker and Caddy, which escape them; so nearly all is allowed that stands on one line, but
-nothing that no escaping could carry. How checks report is told in `core.config.schema`.
+nothing that no escaping could carry. How a check reports: see `schema`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 from voluptuous import Invalid, MultipleInvalid
 
 from . import schema as s
+from . import value_checks as v
+from .checks import described
 
 _LONGEST = 8192  # characters of one argument or value
 _FILLED_IN = r"\$[A-Za-z_{(][A-Za-z0-9_]*[})]?|`"
@@ -25,13 +27,13 @@ _ACTS = {  # on what a shell acts, by the quotes around it
 _FOR_A_SHELL = re.compile(r"&&|\|\|?|>>?|2>&1|\$[A-Za-z_][A-Za-z0-9_]*|\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 _CONNECTION = ("connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
 
-variable = s.matching(r"[A-Za-z_][A-Za-z0-9_]*", "a variable's name (letters, digits and _, no digit first)", 128)
-_header_name = s.matching(r"[A-Za-z][A-Za-z0-9-]*", "a header's name (letters, digits and -)", 64)
+variable = v.matching(r"[A-Za-z_][A-Za-z0-9_]*", "a variable's name (letters, digits and _, no digit first)", 128)
+_header_name = v.matching(r"[A-Za-z][A-Za-z0-9-]*", "a header's name (letters, digits and -)", 64)
 
 
 def line(value: object) -> str:
     """Text of one line, without control and invisible characters."""
-    text = s.text(value)
+    text = v.text(value)
     if len(text) > _LONGEST:
         raise Invalid(f"is longer than {_LONGEST} characters")
     if not text.isprintable():
@@ -40,13 +42,18 @@ def line(value: object) -> str:
     return text
 
 
+_ITEM = {"type": ["string", "integer"]}
+_LINE = "one line an argument, 8192 characters each"
+
+
 def _or_whole(value: object) -> Any:
-    """A line, or a whole number; `core.config.services` turns that into the text that stands in the file (`-0`)."""
+    """A line, or a whole number; `services` turns that into the text that stands in the file (`-0`)."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18:
         return value
     return line(value)
 
 
+@described({"type": "array", "items": _ITEM}, "a list")
 def args(value: object) -> list[Any]:
     """A container's arguments: a list of texts and whole numbers."""
     if not isinstance(value, list):
@@ -63,6 +70,7 @@ def args(value: object) -> list[Any]:
     return value
 
 
+@described({"anyOf": [{"type": "string"}, {"type": "array", "items": _ITEM, "minItems": 1}]}, _LINE)
 def command(value: object) -> list[Any]:
     """The argv of a process: a list, or one text that is split as a shell would, but that no shell runs."""
     if isinstance(value, str):
@@ -74,7 +82,7 @@ def command(value: object) -> list[Any]:
         raise Invalid("is not a command: a list such as [python3, -m, http.server, 8080], or one text")
     if not value:
         raise s.Bare("is empty; the program comes first, then its arguments")
-    argv = args(value)
+    argv: list[Any] = args(value)
     if problem := _program(argv):
         raise Invalid(problem, [0])
     return argv
@@ -130,8 +138,9 @@ def _program(argv: Sequence[object]) -> str | None:
     return "holds spaces; each item of the list is one argument" if " " in program else None
 
 
+@described({"type": ["string", "number"]}, "names of letters, digits, `_`; values of one line, 8192 characters")
 def env_value(value: object) -> Any:
-    """A line or a number; `core.config.services` turns a number into the text that stands in the file (`1.10`)."""
+    """A line or a number; `services` turns a number into the text that stands in the file (`1.10`)."""
     return value if isinstance(value, float) else _or_whole(value)
 
 
@@ -143,6 +152,7 @@ def header_name(value: object) -> str:
     return found
 
 
+@described({"type": ["string", "integer", "null"]}, "ASCII without braces")
 def header_value(value: object) -> Any:
     """Printable ASCII without braces, which Caddy would fill in; a whole number; None takes the header away."""
     text = None if value is None else _or_whole(value)

@@ -1,7 +1,7 @@
 """services.yml at the door: text in, Services or every fault at once out. Past this nothing is checked again.
 
-One value at a time is checked by SERVICES_YML; `_across` checks what only shows between values (a command or an
-image, one port each, one address at the balancer each); `_build` fills in the defaults.
+`service_keys` declares each key and its check. `_across` checks what only shows between values (a command or an image,
+one port each, one address at the balancer each). `_build` fills in the defaults.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from voluptuous import Invalid, Optional, Required, Schema
+from voluptuous import Invalid, Required, Schema
 
 from ..errors import InputError
-from ..model.service import Check, Service, Services, wanted
+from ..model.service import FIELDS, Check, Service, Services, wanted
 from . import schema as s
 from . import service_texts as t
 from . import service_values as v
+from .keys import as_written, fields, lacking
+from .service_keys import SERVICE_KEYS
 from .yaml_tree import Fault, Tree, shown
 from .yaml_tree import Path as Place
 from .yaml_tree import parse as parse_yaml
@@ -28,26 +30,7 @@ HINT = "docs/examples/services.yml names every key"
 LEAST = "write at least, under services: NAME: [PROGRAM, ARGUMENT]"
 MAX_WANTED = 256 << 10  # bytes of JSON; Consul's transactions take 512 KiB, in which this stands as base64
 
-SERVICE = {
-    Optional("command"): t.command,
-    Optional("image"): v.image,
-    Optional("args"): t.args,
-    Optional("port"): v.port,
-    Optional("target_port"): s.port,
-    Optional("check"): v.check,
-    Optional("replicas"): v.replicas,
-    Optional("env"): {s.key(t.variable): t.env_value},
-    Optional("user"): v.user,
-    Optional("memory"): v.memory,
-    Optional("cpu"): v.number(0.01, 1024, "a number of cores (0.01-1024)", whole=False),
-    Optional("stop_timeout"): v.duration(1, 3600),  # to systemd, 0 is for ever
-    Optional("domain"): s.domain,
-    Optional("path"): v.path,
-    Optional("headers"): {s.key(t.header_name): t.header_value},
-    Optional("timeout"): v.duration(0.1, 3600),
-    Optional("labels"): {s.key(s.tag): s.tag},
-}
-_ENTRY = Schema(s.mapping(SERVICE))
+_ENTRY = Schema(fields(SERVICE_KEYS))
 
 
 def _entry(value: object) -> Any:
@@ -117,17 +100,8 @@ def _within(own: Mapping[str, Any], at: Place, tree: Tree) -> Iterator[Fault]:
         yield tree.fault(at, "has neither command nor image; it needs one of them")
     for key in runs[1:]:
         yield tree.fault((*at, key), f"stands beside {runs[0]}; a service has one of them (an image has args)")
-    needs = {
-        "args": ("image", "is for an image; the arguments of a command follow it in its list"),
-        "target_port": ("image", "is a container's port; a command listens on port itself"),
-        "domain": ("port", "needs a port: the load balancer has to reach the service somewhere"),
-        "path": ("domain", "needs a domain, below which it lies"),
-        "headers": ("domain", "needs a domain; the load balancer sets them"),
-        "timeout": ("domain", "needs a domain; the load balancer waits that long (a check has its own timeout)"),
-    }
-    for key, (needed, message) in needs.items():
-        if key in own and needed not in own:
-            yield tree.fault((*at, key), message)
+    for key, message in lacking(SERVICE_KEYS, own):
+        yield tree.fault((*at, key), message)
     user = str(own.get("user", ""))
     if "image" not in own and re.match(r"[0-9]|[^:]+:", user):
         yield tree.fault((*at, "user"), f"{shown(user)} is for an image; a command runs as a user of the host, by name")
@@ -164,28 +138,14 @@ def _shared(services: Mapping[str, Mapping[str, Any]], tree: Tree) -> Iterator[F
 def _build(name: str, own: Mapping[str, Any], tree: Tree) -> Service:
     """Defaults filled in. Numbers where text is meant become what stands in the file: `1.10`, not 1.1."""
     at: Place = ("services", name)
-
-    def written(place: Place, value: object) -> str:
-        return value if isinstance(value, str) else tree.texts[place]
-
-    def texts(key: str) -> dict[str, Any]:
-        given = own.get(key, {})
-        return {k: None if item is None else written((*at, key, k), item) for k, item in given.items()}
-
-    key = "args" if "image" in own else "command"
-    argv, port = own.get(key), own.get("port")
-    before = at if isinstance(tree.value["services"][name], list) else (*at, key)
-    plain = ("image", "user", "cpu", "stop_timeout", "domain", "path", "timeout", "replicas")
-    return Service(
-        name=name,
-        command=tuple(written((*before, n), item) for n, item in enumerate(argv)) if argv else None,
-        port=port,
-        target_port=own.get("target_port", port) if "image" in own else None,
-        check=own.get("check", Check("ttl" if port is None else "tcp")),
-        memory_mb=own.get("memory"),
-        env=texts("env"),
-        headers=texts("headers"),
-        labels=own.get("labels", {}),
-        line=tree.line(at),
-        **{key: own[key] for key in plain if key in own},
-    )
+    short_form = isinstance(tree.value["services"][name], list)  # the command alone
+    values: dict[str, Any] = {}
+    for key in SERVICE_KEYS:
+        if key.name in own:
+            value, place = own[key.name], at if short_form else (*at, key.name)
+            values[key.name] = as_written(value, place, tree) if key.as_written else value
+    if "image" in own:
+        values["command"] = values.pop("args", None) or None
+        values.setdefault("target_port", own.get("port"))
+    values.setdefault("check", Check("ttl" if own.get("port") is None else "tcp"))
+    return Service(name=name, line=tree.line(at), **{FIELDS[key].name: value for key, value in values.items()})

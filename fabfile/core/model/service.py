@@ -1,7 +1,7 @@
-"""What runs on the cluster, as values: Service and Services, and what of them travels to the hosts.
+"""What runs on the cluster, as values: Service and Services, and the JSON that goes into Consul's KV store.
 
-Only values that passed `core.config.services` get this far. The shapes of the JSON values (WANTED, ROUTES, spec) are those
-of `remote_agents/nexus_agents/shared/kv_schema.py`; durations are seconds.
+Only values that passed `config.services` get this far. The JSON values (WANTED, ROUTES, spec) have the form that
+`remote_agents/nexus_agents/shared/kv_schema.py` describes; durations are seconds.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,10 +17,11 @@ from .cluster import Host
 
 CheckKind = Literal["http", "tcp", "ttl"]
 
-# What an instance is made of: an instance of another revision is replaced. Anything else changes around it.
-_MADE_OF = (
-    "command", "image", "port", "target_port", "check", "env", "user", "memory_mb", "cpu", "stop_timeout",
-)  # fmt: skip
+
+# Fields of the spec that workers get. A change of the first kind replaces running instances; of the second, it happens
+# around them. `key`: the name in services.yml, where that differs.
+_REPLACES = {"spec": True, "replaces": True}
+_AROUND = {"spec": True, "replaces": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,33 +64,34 @@ class Service:
     line:        1-based, in services.yml
     """
 
-    name: str
-    check: Check
-    command: tuple[str, ...] | None = None
-    image: str | None = None
-    port: int | None = None
-    target_port: int | None = None
-    replicas: Replicas = Replicas()
-    env: Mapping[str, str] = field(default_factory=dict)
-    user: str | None = None
-    memory_mb: int | None = None
-    cpu: float | None = None
-    stop_timeout: float = 10.0
+    name: str = field(metadata=_AROUND)
+    check: Check = field(metadata=_REPLACES)
+    command: tuple[str, ...] | None = field(default=None, metadata=_REPLACES)
+    image: str | None = field(default=None, metadata=_REPLACES)
+    port: int | None = field(default=None, metadata=_REPLACES)
+    target_port: int | None = field(default=None, metadata=_REPLACES)
+    replicas: Replicas = field(default=Replicas(), metadata=_AROUND)
+    env: Mapping[str, str] = field(default_factory=dict, metadata=_REPLACES)
+    user: str | None = field(default=None, metadata=_REPLACES)
+    memory_mb: int | None = field(default=None, metadata={**_REPLACES, "key": "memory"})
+    cpu: float | None = field(default=None, metadata=_REPLACES)
+    stop_timeout: float = field(default=10.0, metadata=_REPLACES)
     domain: str | None = None
     path: str = "/"
     headers: Mapping[str, str | None] = field(default_factory=dict)
     timeout: float = 10.0
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict, metadata=_AROUND)
     line: int | None = field(default=None, compare=False)
 
     @property
     def revision(self) -> str:
         """12 hexadecimal digits that change when, and only when, running instances must be replaced."""
-        return _digest({key: self._parts()[key] for key in _MADE_OF})[:12]
+        return _digest({f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.metadata.get("replaces")})[:12]
 
     def spec(self) -> dict[str, Any]:
         """The spec of WANTED and ORDERS."""
-        return {**self._parts(), "revision": self.revision}
+        own = {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.metadata.get("spec")}
+        return {**own, "revision": self.revision}
 
     def route(self) -> dict[str, Any] | None:
         """Its entry of ROUTES; None without a domain."""
@@ -104,13 +106,9 @@ class Service:
         """Whether the host may run it: a worker that has all its labels."""
         return host.has("worker") and all(host.labels.get(key) == value for key, value in self.labels.items())
 
-    def _parts(self) -> dict[str, Any]:
-        return {
-            "name": self.name, "command": None if self.command is None else list(self.command), "image": self.image,
-            "port": self.port, "target_port": self.target_port, "check": asdict(self.check), "env": dict(self.env),
-            "user": self.user, "memory_mb": self.memory_mb, "cpu": self.cpu, "stop_timeout": self.stop_timeout,
-            "replicas": asdict(self.replicas), "labels": dict(self.labels),
-        }  # fmt: skip
+
+# services.yml's key -> the field that holds its value
+FIELDS: Mapping[str, Field[Any]] = {f.metadata.get("key") or f.name: f for f in fields(Service)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +161,15 @@ def differences(have: Mapping[str, Any] | None, services: Services) -> tuple[str
             lines.append(f"~ {name} ({'new version: its instances are replaced one by one' if new else 'placement'})")
     lines += [f"- {name}" for name in before if name not in after]
     return tuple(lines) or (("~ routes",) if have or after else ())
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _digest(value: object) -> str:

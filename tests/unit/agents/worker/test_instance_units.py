@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from voluptuous import Invalid, MultipleInvalid
 
 from fabfile.core.config import service_texts, service_values
-from fabfile.core.config.schema import user as user_name
+from fabfile.core.config.value_checks import user as user_name
 from fabfile.core.model.service import Check, Service
 from remote_agents.nexus_agents.worker.instance_units import env_path, env_text, quoted, revision_of, unit_text
 

@@ -14,7 +14,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabfile.core.config import service_values, services
+from fabfile.core.config import services
+from fabfile.core.config.service_keys import SERVICE_KEYS
 from fabfile.core.config.service_warnings import warnings
 from fabfile.core.errors import InputError
 from fabfile.core.model.cluster import Cluster, Host
@@ -55,10 +56,9 @@ def cluster(**workers: Mapping[str, str]) -> Cluster:
     return Cluster("c", (Host("m1", "m1", ("manager",)), *hosts), Path("/ops/hosts.yml"), Path("/s"), "c")
 
 
-def known_keys(schema: Any) -> set[str]:
-    fields = schema.items() if isinstance(schema, dict) else ()
-    named = {str(key): value for key, value in fields if hasattr(key, "schema")}
-    return set(named).union(*(known_keys(value) for _, value in fields))
+def known_keys() -> set[str]:
+    """Of a service, and of its check and its replicas."""
+    return {k.name for k in SERVICE_KEYS} | {sub.name for k in SERVICE_KEYS for sub in k.keys}
 
 
 def test_the_example_names_every_key() -> None:
@@ -68,12 +68,10 @@ def test_the_example_names_every_key() -> None:
     there = cluster(w1={"disk": "ssd"}, w2={"disk": "ssd"}, **{f"w{n}": {} for n in range(3, 7)})
     balancer = Host("lb1", "lb1", ("loadbalancer",))
     assert warnings(made, replace(there, hosts=(*there.hosts, balancer))) == ()
-    inner = [service_values._CHECK.schema, service_values._SCALED.schema]
-    known = set().union(*map(known_keys, [services.SERVICE, *inner]))
-    assert len(known) == 23
-    assert [key for key in sorted(known) if f"{key}:" not in text] == []
+    assert len(known_keys()) == 23
+    assert [key for key in sorted(known_keys()) if f"{key}:" not in text] == []
     used = set().union(*(own for own in yaml.safe_load(text)["services"].values() if isinstance(own, dict)))
-    assert used == known_keys(services.SERVICE)
+    assert used == {key.name for key in SERVICE_KEYS}
 
 
 def test_the_seeds_form_is_a_service_of_one_vouched_process() -> None:
@@ -576,7 +574,7 @@ def test_a_cluster_without_workers_is_one_warning_a_service() -> None:
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates()
-KEYS = st.sampled_from(sorted(known_keys(services.SERVICE) | {"http", "tcp", "ttl", "min", "max", "interval", "services"}))
+KEYS = st.sampled_from(sorted(known_keys() | {"services"}))
 VALUES = st.sampled_from(["run", "/x", "tcp", "all", "10s", "1G", "a.b", 8080, 1, True, ["run"], {"ttl": True}])
 TREES = st.recursive(SCALARS | VALUES, lambda t: st.lists(t, max_size=3) | st.dictionaries(KEYS | SCALARS, t, max_size=5))
 LINES = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" "), max_size=8)
