@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import NexusError
-from ..core.resources import ROOT
 from . import compose, daemon, engine, keys
 from . import compose_plugin as plugin
 from . import node_image as image
 from .compose import NODES, PROJECT, Node
 from .debian_packages import Say
 from .engine import Engine
+from .home import home
 
-STATE = ROOT / ".nexus" / "lab-nodes"
+STATE = home() / ".nexus" / "lab-nodes"
 _SETTLE = Path(__file__).parent / "node" / "settle.sh"
 _MINE = f"label=com.docker.compose.project={PROJECT}"
 _SSH_WAIT = 10.0  # seconds for sshd's banner, after systemd has said that the boot is over

@@ -36,7 +36,7 @@ class LabPower:
         note = _note(self._root, host)
         note.parent.mkdir(mode=0o700, exist_ok=True)
         keys.write(note, json.dumps({"host": host, "until": time.time() + seconds}))
-        words = [sys.executable, "-m", "fabfile.lab.power", str(self._root), host]
+        words = [sys.executable, "-m", __name__, str(self._root), host]
         subprocess.Popen(words, cwd=ROOT, env=dict(self._docker.env), start_new_session=True, stdin=subprocess.DEVNULL,
                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
 

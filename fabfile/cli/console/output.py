@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from itertools import zip_longest
 
 from ...core.errors import ApplyError, NexusError, Refused, Several
 
+program = "inv"  # what the operator typed: `nexus` where that is the program (see cli.program)
+
 
 def say(words: str) -> None:
-    """Talk to the operator, never mixed with data."""
-    print(words, file=sys.stderr, flush=True)
+    """Talk to the operator, never mixed with data. Commands in it bear the name of the program that runs."""
+    print(_named(words), file=sys.stderr, flush=True)
+
+
+def _named(words: str) -> str:
+    return words if program == "inv" else re.sub(r"(?<![\w/-])(\./)?inv (?=[a-z-])", f"{program} ", words)
 
 
 def complain(*errors: NexusError) -> None:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from invoke.context import Context
 from invoke.exceptions import Exit
 
+from ...core.errors import Refused
 from ...core.model.cluster import Cluster
-from ...core.resources import ROOT
+from ...core.resources import INSTALLED, ROOT
 from ..console.command import command
 from ..console.inputs import chosen, with_services
 from ..console.output import say
@@ -31,19 +32,21 @@ NOTHING_COLLECTED = 5  # pytest's word where --only chose none of a folder
 @command()
 def demo(c: Context, debug: bool = False) -> None:
     """Start the lab on this machine, deploy the cluster and its services to it, and check them. Minutes the first time."""
-    from ...lab import nodes
+    from ...lab import home, nodes
     from ...lab import service_image as images
     from ..flows.deploy import run_deploy
     from .health import status, verify
 
     nodes.up(lambda words: say(f"lab: {words}"))
     images.ensure()
-    cluster, offered = with_services(str(ROOT / "hosts.yml"))
+    shipped = str(home.inventory())
+    cluster, offered = with_services(shipped)
     run_deploy(cluster, offered, chosen(cluster, "all"), yes=True, what="demo")
-    shipped = str(ROOT / "hosts.yml")
     status(c, inventory_=shipped)
     verify(c, inventory_=shipped)
     _ask_the_services(cluster, offered)
+    if INSTALLED:
+        say(f"the lab's hosts.yml and services.yml are in {home.home()}: go there for")
     say("next: ./inv status, ./inv plan, ./inv add-worker 127.0.7.7; ./inv lab.down takes it all away")
 
 
@@ -74,6 +77,8 @@ def _ensure_nft() -> None:
                "long": "also those that try more of the same in the lab; minutes more"})  # fmt: skip
 def test(c: Context, unit: bool = False, only: str = "", long: bool = False) -> None:
     """Run linters, types and tests. Those of the lab take the lab over: they rebuild it, and take it down at the end."""
+    if INSTALLED:
+        raise Refused("the tests are part of a checkout of the project, and this is an installed copy", "clone the project")
     _ensure_nft()
     pytest = [sys.executable, "-m", "pytest", *(["-k", only] if only else [])]
     if not only:

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...core.resources import AGENT_SOURCES
+from ...core.version import VERSION
 from ...core.state.agents import Program
 from ..disk.state import write_atomically
 
 SOURCES = AGENT_SOURCES
-VERSION = "0.1.0"
 _MAIN = "import sys\n\nfrom nexus_agents.__main__ import main\n\nsys.exit(main(sys.argv[1:]))\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip file can name
 

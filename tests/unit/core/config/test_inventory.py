@@ -398,7 +398,7 @@ def test_arbitrary_structures_are_input_errors_or_clusters(tree: Any) -> None:
 
 @given(GOOD_HOSTS)
 def test_a_good_inventory_comes_back_as_it_was_written(hosts: dict[str, dict[str, Any]]) -> None:
-    """Each host keeps its place, name and values, in block and flow style, quoted or not; and it fits the editors' schema."""
+    """Each host keeps its place, name and values, in block and flow style, quoted or not, and fits the schema."""
     hosts = {name: {"ssh": f"h{n}", **host} for n, (name, host) in enumerate(hosts.items())}
     document = {"cluster": "c", "hosts": {"zz--m": {"ssh": "zz", "roles": ["manager"]}, **hosts}}
     made = parse(yaml.safe_dump(document, sort_keys=False))[0]
