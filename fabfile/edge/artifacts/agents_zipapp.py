@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...core.resources import AGENT_SOURCES
-from ...core.version import VERSION
 from ...core.state.agents import Program
+from ...core.version import VERSION
 from ..disk.state import write_atomically
 
 SOURCES = AGENT_SOURCES
