@@ -1,8 +1,10 @@
 #!/bin/sh
-# Where ufw is in charge: the cluster's allowances as ufw rules, each marked `nexus`. Others' rules are not touched.
+# On a host with ufw: the cluster's allowances as ufw rules, each with the comment `nexus`. Other rules are left alone.
 #
-# usage: firewall-ufw.sh FILE       FILE has one `ufw allow` argument list a line; blank lines and # are passed over
+# usage: firewall-ufw.sh FILE       FILE has the arguments of one `ufw allow` a line; blank lines and # are skipped
 set -eu
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
 
 ours() { ufw status numbered | sed -n 's/^\[ *\([0-9]*\)\].*# nexus$/\1/p' | sort -rn; }
 

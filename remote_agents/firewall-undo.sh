@@ -1,8 +1,10 @@
 #!/bin/sh
-# Puts the firewall back as it was. A timer runs it unless the operator comes back over a new connection in time.
+# Restores the firewall as it was. A timer runs it unless the operator connects anew in time.
 #
 # usage: firewall-undo.sh STATE      STATE holds firewall.before (the old rules file) and firewall.ruleset (the old table)
 set -eu
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
 
 main() {
   state=$1
@@ -15,7 +17,7 @@ main() {
     rm -f /etc/nexus/firewall.nft
     systemctl disable --quiet --now nexus-firewall.service || :
   fi
-  rm -f "$state/stamps/nexus-firewall.service"   # so that the next plan sees that it is not in place
+  rm -f "$state/stamps/nexus-firewall.service"   # the next plan sees that the firewall is not in place
   logger -t nexus-firewall "the new rules were taken back: nobody came to confirm them" || :
 }
 

@@ -1,15 +1,16 @@
 #!/bin/sh
-# Installs a container engine from the host's own package sources, where there is none. Docker's own way with a
-# firewall is met by ours: what it publishes is open to the cluster only (templates/firewall/nexus.nft.j2).
+# Installs a container engine from the host's own package sources, where there is none. Docker publishes ports past other
+# firewall rules; ours (templates/firewall/nexus.nft.j2) open them to the cluster only.
 #
 # usage: install-docker.sh ROOT
 set -eu
 LC_ALL=C
-export LC_ALL
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export LC_ALL PATH
 export DEBIAN_FRONTEND=noninteractive
 
-# Another apt may be at work: the host's own upgrades, or the one of a deploy that was killed. It is waited for, 5 minutes
-# at most; apt itself does that for dpkg's lock, and not for the lists'.
+# Another apt may be at work: the host's own upgrades, or the one of a deploy that was killed. Waits for it, 5 minutes at
+# most. apt itself waits for the lock of dpkg, but not for the one of the lists.
 update_lists() {
   tries=60
   while ! said=$(apt-get update -qq 2>&1); do
@@ -20,7 +21,7 @@ update_lists() {
       *) break ;;
     esac
   done
-  [ -z "$said" ] || printf '%s\n' "$said" >&2 # a source that does not answer need not be docker.io's: go on
+  [ -z "$said" ] || printf '%s\n' "$said" >&2 # the source that does not answer may be another one than docker.io's
 }
 
 main() {

@@ -2,12 +2,14 @@
 # The cluster's lock, one file on each manager: one deploy or drill at a time.
 #
 # usage: lock.sh ROOT take ID SECONDS ORIGIN WHO WHAT
-#        lock.sh ROOT release ID        (also takes away a lock that `take` found held, named by its ID)
-# ORIGIN is machine:boot:pid of the holder, so that its own machine can tell that it died.
-# Prints `taken ID`, `released ID`, or the lines of the lock that stands, each behind `held `.
-# The lock file ends itself: after SECONDS (by the host's own clock) anybody may take it.
+#        lock.sh ROOT release ID        (also removes a lock of somebody else, named by its ID)
+# ORIGIN is machine:boot:pid of the holder: on that machine one can see that it died.
+# Prints `taken ID`, `released ID`, or the lines of the lock that is held, each behind `held `.
+# The lock expires: after SECONDS (by the host's own clock) anybody may take it.
 set -eu
 umask 077
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
 
 standing() {
   [ -f "$lock" ] || return 1

@@ -1,19 +1,21 @@
 #!/bin/sh
-# All facts of a host in one trip. Reads, changes nothing. Runs as root (the caller puts sudo in front).
+# All facts of a host in one trip. Reads only. Runs as root (the caller puts sudo in front).
 #
 # usage: probe.sh ROOT UNITS [--previous] PATH...
 #        ROOT is "" on a real host; UNITS is one word, names joined by commas
 # Prints `key value` lines, then the line `contents`, then a tar of the small managed files.
-# A file's sum comes from the ledger that apply.sh keeps (inode, size, mtime and ctime must all still match);
-# anything else is hashed here and now, so an edit by hand never goes unseen.
+# A file's sum comes from the ledger that apply.sh keeps, while inode, size, mtime and ctime all match. Any other file is
+# hashed here and now, so an edit by hand always shows.
 set -eu
 LC_ALL=C
-export LC_ALL
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export LC_ALL PATH
 
 say() { printf '%s\n' "$*"; }
 
-# A process costs a millisecond and a command substitution another: where a program's own words will do, they are left to
-# the reader (core/state/facts.py). Longer files are read by awk, for a shell's `read` takes one byte a system call.
+# A process costs a millisecond, a command substitution another one. So programs print their own words where that is
+# enough, and core/state/probe_output.py parses them. awk reads the longer files: a shell's `read` takes one byte a
+# system call.
 machine() {
   date '+now %s.%N'
   printf 'machine '
@@ -33,7 +35,7 @@ machine() {
     # the kernel knows the default route by its destination 00000000
     FILENAME ~ /route$/ && $2 == "00000000" { print "route dev", $1 }
     FILENAME ~ /passwd$/ { sub(/:.*/, ""); users = users " " $0 }
-    # what the deploy before this one placed: it is ours to compare and, when no longer wanted, to remove
+    # what the last deploy placed: ours to compare and, when no longer wanted, to remove
     FILENAME ~ /manifest$/ { print "current-manifest " $0 }
     FILENAME ~ /os-release$/ && /^(ID|VERSION_ID|PRETTY_NAME)=/ { gsub(/"/, ""); sub(/=/, " "); print "os." $0 }
     END { print "users" users; print "cpus", cpus + 0 }' "$@"
@@ -44,12 +46,13 @@ network() {
   if command -v ip >/dev/null 2>&1; then ip -4 -o addr show scope global 2>/dev/null || :; fi
 }
 
-# Lines `path|inode|size|mtime|ctime|mode|owner|group` on stdin, the same with the sum in front where the ledger
-# (`path|inode|size|mtime|ctime|sum`) knows that very state of the file, and `-` where it does not. awk, because a
-# shell's own matching takes a quarter of a second for it.
+# Reads lines `path|inode|size|mtime|ctime|mode|owner|group`. Prints `sum|path|size|mode|owner|group`; sum is `-` where the
+# ledger (`path|inode|size|mtime|ctime|sum`) does not know this state of the file. awk: a shell needs 0.25 s for it.
 with_sums() {
   awk -F '|' -v root="$root" -v ledger="$state/sums" '
-    BEGIN { while ((getline line < ledger) > 0) { split(line, f, "|"); sums[f[1] "|" f[2] "|" f[3] "|" f[4] "|" f[5]] = f[6] } }
+    BEGIN {
+      while ((getline line < ledger) > 0) { split(line, f, "|"); sums[f[1] "|" f[2] "|" f[3] "|" f[4] "|" f[5]] = f[6] }
+    }
     { path = substr($1, length(root) + 1)
       key = path "|" $2 "|" $3 "|" $4 "|" $5
       print ((key in sums) ? sums[key] : "-") "|" path "|" $3 "|" $6 "|" $7 "|" $8 }'
@@ -97,12 +100,12 @@ enabled() {
   return 1
 }
 
-# `list-units` tells the states of all of them in one short answer; `show` takes some milliseconds for each.
+# `list-units` gives the states of all units in one short answer; `show` takes some milliseconds a unit.
 units() {
   [ -n "$1" ] && command -v systemctl >/dev/null 2>&1 || return 0
   version=
   for library in /usr/lib/systemd/libsystemd-shared-*.so /usr/lib/*/systemd/libsystemd-shared-*.so; do
-    [ ! -e "$library" ] || version=${library##*-shared-}   # its name tells without a process
+    [ ! -e "$library" ] || version=${library##*-shared-}   # the version without a process
   done
   version=${version%.so}
   [ -n "$version" ] || version=$(systemctl --version | { read -r _ version _ && say "$version"; })
@@ -141,7 +144,7 @@ managed_paths() {
   sed -n 's/^file	\([^	]*\)	.*/\1/p' "$state/current/manifest"
 }
 
-# What `inv rollback` would bring back, and its small files, so that the laptop can show the difference.
+# What `inv rollback` would restore, and its small files: the operator's side shows the difference.
 kept_blobs() {
   [ -f "$state/previous/manifest" ] || return 0
   sed 's/^/previous-manifest /' "$state/previous/manifest"
@@ -153,7 +156,7 @@ var/lib/nexus/store/$sum"; fi
   done <"$state/previous/manifest"
 }
 
-# By which door the operator came in, and who else minds the doors.
+# The address and port of this SSH connection, and what else filters packets here.
 access() {
   # shellcheck disable=SC2086  # four words: client address, client port, own address, own port
   set -- ${SSH_CONNECTION:-}

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Restarts one instance without losing a request: out of the balancer first, and back in whatever happens.
+# Restarts one instance without losing a request: the balancer leaves it out first, and takes it back in any case.
 #
 # usage: restart.sh ROOT SERVICE
 set -eu
 LC_ALL=C
-export LC_ALL
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export LC_ALL PATH
 
 main() {
   unit=nexus-svc-$2.service
@@ -15,7 +16,7 @@ main() {
   trap 'exit 129' HUP INT TERM PIPE
   service=$2
   consul maint -enable -service="nexus-svc-$service" -reason='it is being restarted by an operator' >/dev/null
-  sleep 1.5                                  # the balancer's upstreams follow within one
+  sleep 1.5                                  # the balancer's upstreams follow within 1 s
   systemctl restart "$unit"
   printf 'restarted\n'
 }

@@ -1,4 +1,4 @@
-"""remote_agents/apply.sh, run for real on a temporary root under each shell, with payloads that deploy would send."""
+"""remote_agents/apply as a payload brings it: run on a temporary root under each shell, with payloads that deploy sends."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from fabfile.core.resources import ROOT
 from fabfile.core.state.manifest import Folder, Manifest, Unit
 from fabfile.core.state.plan import HostPlan, diff
+from fabfile.core.state.scripts import script
 from tests.support.script_host import (
     GROUP,
     SHELLS,
@@ -33,6 +33,7 @@ from tests.support.script_host import (
     make_root,
     packed_file,
     paths_of,
+    prefer_programs,
     probe,
     sha,
     state_of,
@@ -44,11 +45,9 @@ PROGRAM, CONFIG = "/usr/local/bin/consul", "/etc/consul.d/consul.hcl"
 BIG, IDENTITY = "/usr/local/bin/big", "/etc/nexus/host.json"
 AGREES = b"#!/bin/sh\nexit 0\n"
 REFUSES = b"#!/bin/sh\necho 'unknown key frobnicate'\necho 'line 3' >&2\nexit 1\n"
-BIG_SIZE = 1_200_000  # above the size from which a file shares the store's inode
-
-
+BIG_SIZE = 1_200_000  # bytes; above the size from which a file shares the store's inode
 WORKERS = 4
-COMMANDS = 50  # more than a deploy has of those that change something
+COMMANDS = 50  # more than the commands of one deploy that change something
 
 
 @pytest.fixture
@@ -79,7 +78,7 @@ def new_generation(folder: Path) -> Manifest:
 
 
 def plan_for(shell: str, root: Path, wanted: Manifest, *known: Manifest) -> HostPlan:
-    """What deploy would do now: a fresh probe, and the difference."""
+    """The plan that deploy makes now, from a fresh probe."""
     return diff("h1", wanted, probe(shell, root, *paths_of(wanted, *known)))
 
 
@@ -88,7 +87,7 @@ def deploy(shell: str, root: Path, wanted: Manifest, folder: Path, *known: Manif
 
 
 def assert_is(shell: str, root: Path, wanted: Manifest, *known: Manifest) -> None:
-    """The files themselves, and what the next probe makes of them, are the wanted generation and nothing else."""
+    """The files are the wanted generation and nothing else, and the next probe finds no difference."""
     for item in wanted.files:
         assert content_of(root, item.path) == bytes_of(item), item.path
         place = root / item.path.lstrip("/")
@@ -112,7 +111,7 @@ def new(tmp_path: Path) -> Manifest:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_bare_host_gets_its_first_generation(shell: str, root: Path, old: Manifest, tmp_path: Path) -> None:
-    """Files, folders and modes are created as wanted, each step is told, the payload is gone at the end."""
+    """It creates files, folders and modes as wanted, prints each step, and removes the payload."""
     done = deploy(shell, root, old, tmp_path / "in")
     assert (done.code, done.lines[-1]) == (0, f"done {old.id}")
     assert_is(shell, root, old)
@@ -131,7 +130,7 @@ def test_a_bare_host_gets_its_first_generation(shell: str, root: Path, old: Mani
 def test_the_second_generation_keeps_the_first(
     shell: str, root: Path, old: Manifest, new: Manifest, tmp_path: Path
 ) -> None:
-    """Update, create and remove leave the new files only; the generation before is kept as `previous`, with bytes."""
+    """After update, create and remove, only the new files are there; the old generation is `previous`, with its bytes."""
     deploy(shell, root, old, tmp_path / "in1")
     plan = plan_for(shell, root, new)
     assert {c.path for c in plan.files} == {CONFIG, BIG, "/etc/nexus/comes", "/etc/nexus/leaves"}
@@ -148,7 +147,7 @@ def test_the_second_generation_keeps_the_first(
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_rollback_needs_no_bytes(shell: str, root: Path, old: Manifest, new: Manifest, tmp_path: Path) -> None:
-    """The previous manifest alone, with no blob in the payload, brings the first generation back, and forth again."""
+    """A payload without a blob brings a host back to its previous generation, and forward again."""
     deploy(shell, root, old, tmp_path / "in1")
     deploy(shell, root, new, tmp_path / "in2")
     for n, wanted in enumerate((old, new)):
@@ -164,7 +163,7 @@ def test_a_rollback_needs_no_bytes(shell: str, root: Path, old: Manifest, new: M
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_only_two_generations_are_kept(shell: str, root: Path, old: Manifest, new: Manifest, tmp_path: Path) -> None:
-    """A third generation drops the first: its folder, and every stored byte that no kept one needs."""
+    """A third generation removes the first: its folder, and every blob that no kept generation needs."""
     third = Manifest(files=(file(PROGRAM, AGREES, "0755"), file(CONFIG, b"third\n")))
     for n, wanted in enumerate((old, new, third)):
         assert deploy(shell, root, wanted, tmp_path / f"in{n}").code == 0
@@ -175,7 +174,7 @@ def test_only_two_generations_are_kept(shell: str, root: Path, old: Manifest, ne
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_the_ledger_spares_the_probe_the_hashing(shell: str, root: Path, old: Manifest, tmp_path: Path) -> None:
-    """After a deploy every file's sum is known from the ledger, so that the next probe reads none of them."""
+    """After a deploy the ledger has every file's sum, and the next probe hashes none of them."""
     deploy(shell, root, old, tmp_path / "in")
     ledger = state_of(root) / "sums"
     ledger.write_text(ledger.read_text().replace(old.files[0].sha256, "f" * 64))
@@ -194,15 +193,15 @@ def test_the_history_says_who(shell: str, root: Path, old: Manifest, new: Manife
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_foreign_file_is_kept(shell: str, root: Path, old: Manifest, tmp_path: Path) -> None:
-    """What stood in a place that we take over is kept beside the generation, and where is told."""
+    """A file that is not ours, at a path that we take over, is kept beside the generation; a step names the copy."""
     place = root / CONFIG.lstrip("/")
     place.parent.mkdir()
     place.write_bytes(b"someone's own\n")
     done = deploy(shell, root, old, tmp_path / "in")
     assert done.code == 0
     assert_is(shell, root, old)
-    [where] = done.every("step keep")
-    assert Path(where).read_bytes() == b"someone's own\n"
+    [copy] = done.every("step keep")
+    assert Path(copy).read_bytes() == b"someone's own\n"
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -216,12 +215,12 @@ def test_a_drifted_file_is_put_back(shell: str, root: Path, old: Manifest, tmp_p
     assert_is(shell, root, old)
 
 
-# Verified blobs may stay in the store, for they are called by their sums; the lock is opened by every apply.
+# Verified blobs may stay in the store, each under its sum. Every apply opens the lock.
 MAY_DIFFER = ("var/lib/nexus/store", "var/lib/nexus/.apply.lock")
 
 
 def refused(shell: str, root: Path, folder: Path, env: Mapping[str, str] | None = None) -> Outcome:
-    """Applies a payload that must be refused, and holds the host to having changed nowhere."""
+    """Applies a payload that must be refused, and checks that the host did not change."""
     before = tree(root, MAY_DIFFER)
     done = apply(shell, folder, root, env=env)
     assert done.code != 0
@@ -234,7 +233,7 @@ def refused(shell: str, root: Path, folder: Path, env: Mapping[str, str] | None 
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_another_base_is_refused(shell: str, root: Path, old: Manifest, new: Manifest, tmp_path: Path) -> None:
-    """A plan made against another generation than the host's stops before it touches anything, and names both."""
+    """A plan made against another generation is refused before anything changes; the message names the host's own."""
     stale = plan_for(shell, root, new)
     deploy(shell, root, old, tmp_path / "in1")
     done = refused(shell, root, unpack(stale, tmp_path / "in2"))
@@ -247,7 +246,7 @@ def test_another_base_is_refused(shell: str, root: Path, old: Manifest, new: Man
 def test_a_damaged_blob_is_refused(
     shell: str, which: str, root: Path, old: Manifest, new: Manifest, tmp_path: Path
 ) -> None:
-    """A blob that is not what its name says, or is missing, leaves all files as they were."""
+    """A blob that is damaged or missing leaves all files as they were."""
     deploy(shell, root, old, tmp_path / "in1")
     folder = unpack(plan_for(shell, root, new), tmp_path / "in2")
     sums = {f.path: f.sha256 for f in new.files}
@@ -267,7 +266,7 @@ def test_a_damaged_blob_is_refused(
 def test_a_truncated_payload_is_refused(
     shell: str, root: Path, old: Manifest, new: Manifest, tmp_path: Path
 ) -> None:
-    """An action list cut anywhere before its end mark, or absent, changes nothing."""
+    """An action list that is absent, or cut anywhere before its end mark, changes nothing."""
     deploy(shell, root, old, tmp_path / "in1")
     plan = plan_for(shell, root, new)
     text = unpack(plan, tmp_path / "look") / "actions"
@@ -283,10 +282,10 @@ def test_a_truncated_payload_is_refused(
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_a_failing_check_is_told_and_changes_nothing(
+def test_a_failing_check_is_reported_and_changes_nothing(
     shell: str, root: Path, old: Manifest, tmp_path: Path
 ) -> None:
-    """The program's own refusal, from the payload that brings it, stops the deploy; its words come as the log."""
+    """A program of the payload that refuses its configuration stops the deploy; its output is the log."""
     deploy(shell, root, old, tmp_path / "in1")
     wrong = Manifest(files=(file(PROGRAM, REFUSES, "0755"), file(CONFIG, b"frobnicate = 1\n")))
     done = refused(shell, root, unpack(plan_for(shell, root, wrong), tmp_path / "in2"))
@@ -296,8 +295,8 @@ def test_a_failing_check_is_told_and_changes_nothing(
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_a_new_program_is_asked_about_the_old_config(shell: str, root: Path, old: Manifest, tmp_path: Path) -> None:
-    """A changed program checks a configuration that stays, for it may not know its keys any more."""
+def test_a_new_program_checks_the_old_config(shell: str, root: Path, old: Manifest, tmp_path: Path) -> None:
+    """A changed program checks a configuration that stays: it may no longer know its keys."""
     deploy(shell, root, old, tmp_path / "in1")
     wrong = Manifest(files=(file(PROGRAM, REFUSES, "0755"), *old.files[1:]))
     done = refused(shell, root, unpack(plan_for(shell, root, wrong), tmp_path / "in2"))
@@ -308,7 +307,7 @@ def test_a_new_program_is_asked_about_the_old_config(shell: str, root: Path, old
 def test_a_refused_check_leaves_the_modes_of_live_files(
     shell: str, root: Path, old: Manifest, tmp_path: Path
 ) -> None:
-    """Files that share the store's inode keep their mode while a copy of them is checked."""
+    """Files that share the store's inode keep their mode while their copy is checked."""
     deploy(shell, root, old, tmp_path / "in1")
     wrong = Manifest(files=(file(PROGRAM, REFUSES, "0755"), file(CONFIG, b"x\n"), old.files[-1]))
     refused(shell, root, unpack(plan_for(shell, root, wrong), tmp_path / "in2"))
@@ -317,7 +316,7 @@ def test_a_refused_check_leaves_the_modes_of_live_files(
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_an_edited_inode_is_never_placed_again(shell: str, root: Path, old: Manifest, tmp_path: Path) -> None:
-    """A program edited in place spoils the kept copy that shares its inode: it is refused once, then sent again."""
+    """An edit in place damages the stored copy that shares the inode: one deploy refuses it, the next uploads it."""
     deploy(shell, root, old, tmp_path / "in1")
     place = root / BIG.lstrip("/")
     assert place.stat().st_nlink == 2
@@ -333,7 +332,7 @@ def test_an_edited_inode_is_never_placed_again(shell: str, root: Path, old: Mani
 @pytest.mark.skipif(shutil.which("flock") is None, reason="flock is not installed")
 @pytest.mark.parametrize("shell", SHELLS)
 def test_finishing_keeps_out_of_a_running_deploy(shell: str, root: Path, old: Manifest, tmp_path: Path) -> None:
-    """While a deploy is at it, whose restarts pull the recovery in, `--finish` does nothing and is content."""
+    """A deploy's restarts start the recovery: while the deploy runs, `--finish` does nothing and succeeds."""
     deploy(shell, root, old, tmp_path / "in")
     (state_of(root) / "pending").symlink_to(os.readlink(state_of(root) / "current"))
     before = tree(root, MAY_DIFFER)
@@ -347,7 +346,7 @@ def test_finishing_keeps_out_of_a_running_deploy(shell: str, root: Path, old: Ma
 def test_a_gone_reader_does_not_stop_a_commit(
     shell: str, root: Path, old: Manifest, new: Manifest, tmp_path: Path
 ) -> None:
-    """When the connection closes while files are swapped, the host goes on to the whole new generation."""
+    """When the connection closes during the renames, the host still reaches the whole new generation."""
     deploy(shell, root, old, tmp_path / "in1")
     folder = unpack(plan_for(shell, root, new), tmp_path / "in2")
     running = subprocess.Popen(
@@ -367,9 +366,11 @@ def test_a_gone_reader_does_not_stop_a_commit(
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_finishing_nothing_does_nothing(shell: str, root: Path, old: Manifest, tmp_path: Path) -> None:
-    """With no journal, `--finish` leaves a host that was or was never deployed as it is."""
+    """Without a journal, `--finish` changes nothing, on a host with a generation or without one."""
+    apply_sh = tmp_path / "apply.sh"
+    apply_sh.write_text(script("apply"))
     before = tree(root)
-    assert call(shell, state_script(), "--finish", root).code == 0
+    assert call(shell, apply_sh, "--finish", root).code == 0
     assert tree(root) == before
     deploy(shell, root, old, tmp_path / "in1")
     before = tree(root)
@@ -377,14 +378,36 @@ def test_finishing_nothing_does_nothing(shell: str, root: Path, old: Manifest, t
     assert tree(root) == before
 
 
-def state_script() -> Path:
-    return ROOT / "remote_agents/apply.sh"
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_payload_and_its_host_have_the_whole_script(shell: str, root: Path, old: Manifest, tmp_path: Path) -> None:
+    """apply.sh is all parts put together: in the payload, and in the state folder for the recovery at boot."""
+    folder = unpack(plan_for(shell, root, old), tmp_path / "in")
+    assert (folder / "apply.sh").read_text() == script("apply")
+    assert apply(shell, folder, root).code == 0
+    assert (state_of(root) / "apply.sh").read_text() == script("apply")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_caller_has_no_say_in_where_programs_are(shell: str, root: Path, old: Manifest, tmp_path: Path) -> None:
+    """Under a PATH of programs that all fail, as under one without any, the deploy and its recovery work."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in (*CRASHING, "awk", "flock", "readlink", "sed", "stat"):
+        (programs / name).write_text("#!/bin/sh\nexit 1\n")
+        (programs / name).chmod(0o755)
+    env = {"PATH": str(programs)}
+    program = shutil.which(shell) or shell
+    assert apply(program, unpack(plan_for(shell, root, old), tmp_path / "in"), root, env=env).code == 0
+    assert_is(shell, root, old)
+    (state_of(root) / "pending").symlink_to(os.readlink(state_of(root) / "current"))
+    assert call(program, state_of(root) / "apply.sh", "--finish", root, env=env).code == 0
+    assert_is(shell, root, old)
 
 
 # --- killed at any moment ------------------------------------------------------------------------------------------
 
 CRASHING = ("mv", "ln", "cp", "install", "rm", "mkdir", "gzip", "sync")
-# Counts the commands that change something; at the chosen one it kills the whole process group, a copy half way.
+# Counts the commands that change something. At the chosen one it kills the whole process group; a copy is half done then.
 SHIM = """#!/bin/sh
 case "NAME $*" in $NEXUS_CRASH_ON) ;; *) exec REAL "$@" ;; esac
 read -r n <"$NEXUS_CRASH" || :
@@ -404,7 +427,7 @@ exec REAL "$@"
 
 
 class Crashes:
-    """A host with the old generation, copied for each trial, and the payload of the new one."""
+    """A host with the old generation, one copy for each trial, and the plan for the new generation."""
 
     def __init__(self, shell: str, folder: Path) -> None:
         self.shell, self.folder = shell, folder
@@ -425,12 +448,13 @@ class Crashes:
         return root, self.run(root, self.plan, at, on)
 
     def run(self, root: Path, plan: HostPlan, at: int = 0, on: str = "*") -> subprocess.Popen[bytes]:
-        """Kills all before the `at`-th of the commands that the shell pattern `on` matches; 0 kills nothing."""
+        """Kills all before the `at`-th of the commands that match the shell pattern `on`; 0 kills nothing."""
         payload = unpack(plan, root.with_name(f"payload-{root.name}"))
         count = root.with_name(f"count-{root.name}")
         count.write_text("0\n")
-        path = f"{self.bin}:{os.environ['PATH']}" if at else os.environ["PATH"]
-        env = {"PATH": path, "NEXUS_CRASH": str(count), "NEXUS_CRASH_AT": str(at), "NEXUS_CRASH_ON": on}
+        if at:
+            prefer_programs(payload, self.bin)
+        env = {"NEXUS_CRASH": str(count), "NEXUS_CRASH_AT": str(at), "NEXUS_CRASH_ON": on}
         return subprocess.Popen(
             [self.shell, payload / "apply.sh", payload, root], env={**os.environ, **env}, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -444,7 +468,7 @@ class Crashes:
         assert call(self.shell, state_of(root) / "apply.sh", "--finish", root).code == 0
 
     def torn(self) -> Path:
-        """A host whose commit was killed with its first file swapped and the others waiting."""
+        """A host whose commit was killed after the first rename."""
         root = self.folder / "root-torn"
         shutil.copytree(self.seed, root, symlinks=True)
         self.crash(root, self.plan, 2, "mv -f *.nexus-new-* *")
@@ -452,14 +476,14 @@ class Crashes:
         assert list(root.rglob("*.nexus-new-*"))
         return root
 
-    def judge(self, root: Path, trial: int) -> None:
-        """Whole files only; then the journal, or the next deploy, brings the host to one generation.
+    def check(self, root: Path, trial: int) -> None:
+        """All files are whole; then `--finish`, or the next deploy, brings the host to one generation.
 
-        Either is tried in turn; where the kill came before the commit, the costly deploy only now and then.
+        Trials take turns; after a kill before the commit, only every sixth runs the slow deploy.
         """
-        have = [{f.path: bytes_of(f) for f in m.files} for m in (self.old, self.new)]
+        contents = [{f.path: bytes_of(f) for f in m.files} for m in (self.old, self.new)]
         for path in paths_of(self.old, self.new):
-            assert content_of(root, path) in [h.get(path) for h in have], path
+            assert content_of(root, path) in [c.get(path) for c in contents], path
         state = state_of(root)
         swapped = (state / "pending").is_symlink() or os.readlink(state / "current").endswith(self.new.id)
         if trial % (2 if swapped else 6):
@@ -472,7 +496,7 @@ class Crashes:
             assert done.code == 0, done.lines
             assert not list(root.rglob("*.nexus-new-*"))
         for path in paths_of(self.old, self.new):
-            assert content_of(root, path) == have[swapped].get(path), path
+            assert content_of(root, path) == contents[swapped].get(path), path
         assert os.readlink(state / "current").endswith((self.old, self.new)[swapped].id)
         shutil.rmtree(root)
 
@@ -484,43 +508,43 @@ def crashes(request: pytest.FixtureRequest, tmp_path: Path) -> Crashes:
 
 @pytest.mark.parametrize("crashes", SHELLS[:1], indirect=True)
 def test_killed_before_any_command_the_host_is_old_or_new(crashes: Crashes) -> None:
-    """Killed before each command of a deploy in turn, copies half done, no file is half and the host comes through."""
+    """A kill before each command in turn, with copies half done, leaves whole files, and the host recovers."""
 
     def trial(at: int) -> bool:
         root, process = crashes.start(str(at), at)
         if process.wait(30) == 0:
             return False
         assert process.returncode == -signal.SIGKILL
-        crashes.judge(root, at)
+        crashes.check(root, at)
         return True
 
     with ThreadPoolExecutor(WORKERS) as pool:
         killed = list(pool.map(trial, range(1, COMMANDS + 2)))
     assert killed == [True] * killed.count(True) + [False] * killed.count(False)
-    assert 30 <= killed.count(True) <= COMMANDS, "the sweep does not reach the end of a deploy"
+    assert 30 <= killed.count(True) <= COMMANDS, "the trials do not reach the end of a deploy"
 
 
 @pytest.mark.parametrize("crashes", SHELLS, indirect=True)
 def test_killed_at_any_moment_the_host_is_old_or_new(crashes: Crashes) -> None:
-    """Killed after random times, each final path holds old or new bytes, and the host comes through."""
+    """A kill after a random time leaves old or new bytes at each final path, and the host recovers."""
     began = time.monotonic()
     root, process = crashes.start("whole")
     process.wait(30)
-    whole = time.monotonic() - began
-    crashes.judge(root, 0)
-    dice = random.Random(7)  # noqa: S311  moments, not secrets
-    moments = [dice.uniform(0, whole * 1.2) for _ in range(12)]
+    duration = time.monotonic() - began
+    crashes.check(root, 0)
+    rng = random.Random(7)  # noqa: S311  delays, not secrets
+    delays = [rng.uniform(0, duration * 1.2) for _ in range(12)]
 
     def trial(n: int) -> bool:
         root, process = crashes.start(str(n))
-        time.sleep(moments[n])
+        time.sleep(delays[n])
         os.killpg(process.pid, signal.SIGKILL)
         crashed = process.wait(30) != 0
-        crashes.judge(root, n)
+        crashes.check(root, n)
         return crashed
 
     with ThreadPoolExecutor(WORKERS) as pool:
-        assert any(pool.map(trial, range(len(moments))))
+        assert any(pool.map(trial, range(len(delays))))
 
 
 ONE_SHELL = pytest.mark.parametrize("crashes", SHELLS[:1], indirect=True)
@@ -528,15 +552,15 @@ ONE_SHELL = pytest.mark.parametrize("crashes", SHELLS[:1], indirect=True)
 
 @ONE_SHELL
 def test_a_torn_commit_is_finished_at_boot(crashes: Crashes) -> None:
-    """With one file swapped and the others waiting, `--finish` swaps these and closes the journal."""
+    """After the first rename only, `--finish` does the others and removes the journal."""
     root = crashes.torn()
     crashes.finish(root)
     assert_is(crashes.shell, root, crashes.new, crashes.old)
 
 
 @ONE_SHELL
-def test_the_ledger_never_vouches_for_other_bytes(crashes: Crashes) -> None:
-    """A torn commit, a refused deploy, a boot: the probe still tells what truly lies in each place."""
+def test_the_ledger_never_has_the_sum_of_other_bytes(crashes: Crashes) -> None:
+    """After a torn commit, a refused deploy and a boot, the probe still reports the true sum of each file."""
     root = crashes.torn()
     stale = replace(crashes.plan, base="another")
     assert apply(crashes.shell, unpack(stale, crashes.folder / "stale"), root).code == 3
@@ -548,19 +572,19 @@ def test_the_ledger_never_vouches_for_other_bytes(crashes: Crashes) -> None:
 
 @ONE_SHELL
 def test_a_deploy_over_a_torn_commit_may_be_killed_too(crashes: Crashes) -> None:
-    """Killed in the middle of a copy while an older journal stands, a boot still places no half file."""
+    """A kill during a copy, with an older journal set, and a boot: no half file gets into place."""
     root = crashes.torn()
     plan = plan_for(crashes.shell, root, crashes.new, crashes.old)
     crashes.crash(root, plan, 1, "install*.nexus-new-*")
     crashes.finish(root)
     for path in paths_of(crashes.old, crashes.new):
-        wholes = [bytes_of(f) for m in (crashes.old, crashes.new) for f in m.files if f.path == path]
-        assert content_of(root, path) in [None, *wholes], path
+        contents = [bytes_of(f) for m in (crashes.old, crashes.new) for f in m.files if f.path == path]
+        assert content_of(root, path) in [None, *contents], path
 
 
 @ONE_SHELL
 def test_a_kept_manifest_is_never_half(crashes: Crashes) -> None:
-    """A repair of the running generation, killed while it notes the manifest, leaves the kept one whole."""
+    """A deploy of the current generation, killed while it writes the manifest, leaves the kept manifest whole."""
     root = crashes.seed
     (root / CONFIG.lstrip("/")).write_bytes(b"edited\n")
     crashes.crash(root, plan_for(crashes.shell, root, crashes.old), 1, "cp */manifest *")
@@ -571,7 +595,7 @@ def test_a_kept_manifest_is_never_half(crashes: Crashes) -> None:
 @ONE_SHELL
 @pytest.mark.parametrize("then", ["refused", "killed while copying", "killed before its own journal"])
 def test_a_boot_ends_a_torn_commit_whatever_came_between(crashes: Crashes, then: str) -> None:
-    """A torn commit, a later deploy that does not get to its own commit, a boot: one whole generation, no mix."""
+    """After a torn commit and a later deploy that ends before its commit, a boot leaves one generation, no mix."""
     root = crashes.torn()
     plan = plan_for(crashes.shell, root, crashes.new, crashes.old)
     if then == "refused":
@@ -594,7 +618,7 @@ def test_a_boot_ends_a_torn_commit_whatever_came_between(crashes: Crashes, then:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """A root on a disk of its own, 4 MiB."""
+    """A root on its own disk of 4 MiB."""
     folder = tmp_path / "small"
     folder.mkdir()
     options = ["-t", "tmpfs", "-o", "size=4m,mode=755", "nexus-test", str(folder)]
@@ -609,7 +633,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("kind", ["packed", "plain"])
 def test_no_room_for_what_arrives(shell: str, kind: str, small: Path, old: Manifest, tmp_path: Path) -> None:
-    """A file that the disk cannot hold is refused by name of the cause, and the old generation stays whole."""
+    """A file that is larger than the disk is refused with the cause, and the old generation stays whole."""
     assert deploy(shell, small, old, tmp_path / "in1").code == 0
     content = bytes(6_000_000)
     extra = packed_file("/usr/local/bin/vast", content, tmp_path) if kind == "packed" else file("/etc/vast", content)
@@ -621,7 +645,7 @@ def test_no_room_for_what_arrives(shell: str, kind: str, small: Path, old: Manif
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_no_room_beside_the_old_files(shell: str, small: Path, old: Manifest, tmp_path: Path) -> None:
-    """When room runs out as files are laid out, nothing is swapped, and with room again the deploy goes through."""
+    """When the disk fills up while files are staged, nothing is renamed; with room again, the deploy succeeds."""
     assert deploy(shell, small, old, tmp_path / "in1").code == 0
     wanted = Manifest(old.accounts, old.folders, (*old.files, file("/etc/nexus/new", b"n" * 1_000_000)), old.units)
     free = os.statvfs(small).f_bavail * os.statvfs(small).f_frsize

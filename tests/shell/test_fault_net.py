@@ -1,4 +1,4 @@
-"""The network faults of remote_agents/fault.sh with the real nftables, between two network namespaces of the test's own."""
+"""The network faults of remote_agents/fault/ with the real nftables, between two network namespaces of the test's own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fault_host import FAULT, FaultyHost, faulty_host, until
+from tests.support.fault_host import FaultyHost, faulty_host, until
 from tests.support.script_host import SHELLS, Outcome, call
 
 HOST, PEER, OTHER = "198.18.9.1", "198.18.9.2", "198.18.9.3"  # of the range set apart for tests
@@ -86,7 +86,8 @@ class Net:
     counts: Path
 
     def say(self, *words: object) -> Outcome:
-        return call("nsenter", "-t", self.inside, "-n", self.host.shell, FAULT, self.host.root, *words, env=self.host.env)
+        host = self.host
+        return call("nsenter", "-t", self.inside, "-n", host.shell, host.script, host.root, *words, env=host.env)
 
     def inject(self, *words: object) -> None:
         for verb in (("arm", self.host.id, words[0], 60, *words[1:]), ("inject", self.host.id)):

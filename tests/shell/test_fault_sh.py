@@ -1,4 +1,7 @@
-"""remote_agents/fault.sh, run for real under each shell: processes, signals, files and a waiting timer (see faulty.py)."""
+"""The script of remote_agents/fault/, run for real under each shell: processes, signals, files and a waiting timer.
+
+tests/support/fault_host.py makes the host.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from fabfile.core.resources import SCRIPTS
+from fabfile.core.state.scripts import script
 from fabfile.drills.course import fault_protocol
-from fabfile.drills.faults.catalogue import FAULTS, arguments, script_arguments
-from tests.support.fault_host import FAULT, FaultyHost, faulty_host, state_of_process, until
-from tests.support.script_host import SHELLS, state_of, tree
+from fabfile.drills.faults.catalogue import FAULTS, argument_values, script_arguments
+from tests.support.fault_host import FaultyHost, faulty_host, state_of_process, until
+from tests.support.script_host import SHELLS, call, state_of, tree
 
 NEEDED = ("flock", "setsid", "timeout", "fallocate")
 pytestmark = [
@@ -44,6 +49,34 @@ def config(host: FaultyHost, mode: int = 0o640) -> Path:
     return path
 
 
+# --- families ----------------------------------------------------------------------------------------------------------
+
+_CLAIMS = """
+refuse() { exit 3; }
+for family in $families; do
+  for function in claims check inject took seen undo; do
+    if ! has "${family}_$function"; then say "missing ${family}_$function"; fi
+  done
+  for fault in "$@"; do
+    code=0
+    ("${family}_claims") || code=$?
+    if [ "$code" != 1 ]; then say "$fault $family"; fi
+  done
+done
+"""
+
+
+def test_each_fault_belongs_to_one_family(shell: str) -> None:
+    """One family claims it, by the name of its file; a family has all functions; a fault that is not known has none."""
+    text = script("fault").removesuffix('main "$@"\n') + _CLAIMS
+    found = call(shell, "-c", text, shell, *FAULTS, "no-such")
+    assert found.err == ""
+    rows = [line.split() for line in found.lines]
+    assert sorted(fault for fault, _ in rows) == sorted(FAULTS)
+    files = {p.stem for p in (SCRIPTS / "fault").glob("*.sh") if "\n# faults: " in p.read_text()}
+    assert {family for _, family in rows} == files
+
+
 # --- arming ------------------------------------------------------------------------------------------------------------
 
 
@@ -52,7 +85,7 @@ def test_arming_leaves_all_that_the_undo_needs(host: FaultyHost) -> None:
     host.unit(WEB)
     assert host.arm("kill-service", "web", ttl=90).lines == ("armed",)
     assert host.folder.stat().st_mode & 0o777 == 0o700
-    assert (host.folder / "fault.sh").read_bytes() == FAULT.read_bytes()
+    assert (host.folder / "fault.sh").read_bytes() == host.script.read_bytes()
     what = dict(line.split(" ", 1) for line in (host.folder / "what").read_text().splitlines() if " " in line)
     assert (what["fault"], what["words"], what["ttl"]) == ("kill-service", "web", "90")
     timer = next(line for line in host.log if line.startswith("systemd-run"))
@@ -78,7 +111,7 @@ def test_every_fault_of_the_catalogue_is_known_here(host: FaultyHost, name: str)
     for unit in (WEB, ORCHESTRATOR, "nexus-worker.service", "caddy.service", "consul.service", "docker.service"):
         host.unit(unit)
     config(host)
-    words = script_arguments(fault, arguments(fault, {}), "web", ["198.18.9.2"] if fault.peers != "none" else [])
+    words = script_arguments(fault, argument_values(fault, {}), "web", ["198.18.9.2"] if fault.peers != "none" else [])
     said = host.arm(name, *words)
     assert said.lines == ("armed",) or said.lines[0].startswith(
         ("refused nft", "refused tc", "refused the kernel", "refused unshare", "refused this host", "refused no way back")
@@ -165,8 +198,9 @@ def test_an_id_is_used_once_at_a_time(host: FaultyHost) -> None:
 
 def test_a_script_that_is_not_whole_cannot_arm(host: FaultyHost, shell: str, tmp_path: Path) -> None:
     """What was read from a pipe, or broke off, could not be kept for the undo."""
-    piped = subprocess.run([shell, "-s", "--", host.root, "arm", host.id, "burn-cpu", "60", "1"], input=FAULT.read_bytes(),
-                           capture_output=True, check=False, env={**os.environ, **host.env})  # fmt: skip
+    piped = subprocess.run([shell, "-s", "--", host.root, "arm", host.id, "burn-cpu", "60", "1"],
+                           input=host.script.read_bytes(), capture_output=True, check=False,
+                           env={**os.environ, **host.env})  # fmt: skip
     assert piped.stdout == b"refused arm must be run from the whole script, as a file\n"
 
 
@@ -175,10 +209,10 @@ def test_the_receiving_end_arms(host: FaultyHost, tmp_path: Path) -> None:
     host.unit(WEB)
     argv = fault_protocol.arm_argv(host.id, "kill-service", 60, ["web"])
     argv[4] = str(host.root)
-    done = subprocess.run(argv, input=FAULT.read_bytes(), capture_output=True, check=False,
+    done = subprocess.run(argv, input=host.script.read_bytes(), capture_output=True, check=False,
                           env={**os.environ, **host.env, "TMPDIR": str(tmp_path)})  # fmt: skip
-    assert fault_protocol.answer(done.stdout) == fault_protocol.Answer("armed")
-    assert (host.folder / "fault.sh").read_bytes() == FAULT.read_bytes()
+    assert fault_protocol.parse_answer(done.stdout) == fault_protocol.Answer("armed")
+    assert (host.folder / "fault.sh").read_bytes() == host.script.read_bytes()
     assert not list(tmp_path.glob("tmp.*"))
 
 
@@ -213,7 +247,7 @@ def test_the_host_undoes_it_by_itself(host: FaultyHost) -> None:
     before, began = tree(host.root), time.monotonic()
     host.injected("corrupt-config", CONFIG, ttl=1)
     assert b"this is no configuration" in path.read_bytes()
-    assert until(lambda: not host.folder.exists())
+    assert until(lambda: not host.folder.parent.exists())  # the last thing that the undo removes
     assert time.monotonic() - began < 1 + 2
     after = tree(host.root)
     assert after == before
@@ -245,7 +279,7 @@ def test_list_tells_what_is_left(host: FaultyHost) -> None:
     host.say("inject", other)
     (host.folder.parent / "c3").mkdir()
     (host.fake / "timers/nexus-fault-d4.timer").touch()
-    found = fault_protocol.left("\n".join(host.say("list").lines).encode())
+    found = fault_protocol.parse_leftovers("\n".join(host.say("list").lines).encode())
     assert {(x.id, x.fault, x.state) for x in found} == {
         (host.id, "kill-service", "armed"), (other, "burn-cpu", "injected"), ("c3", "-", "half"), ("d4", "-", "orphan"),
     }  # fmt: skip
@@ -273,7 +307,7 @@ def test_two_reverts_at_once_both_succeed(host: FaultyHost, shell: str) -> None:
     """The timer and the operator may come at the same moment."""
     config(host)
     host.injected("corrupt-config", CONFIG)
-    argv = [shell, str(FAULT), str(host.root), "revert", host.id]
+    argv = [shell, str(host.script), str(host.root), "revert", host.id]
     running = [subprocess.Popen(argv, stdout=subprocess.PIPE, env={**os.environ, **host.env}) for _ in range(8)]
     assert {process.communicate(timeout=30)[0] for process in running} == {b"reverted\n"}
 

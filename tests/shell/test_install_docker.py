@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.script_host import SCRIPTS, SHELLS
+from tests.support.script_host import SHELLS
+from tests.support.stand_ins import script_file
 
 pytestmark = pytest.mark.parametrize("shell", SHELLS)
 LOCKED = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)"
@@ -26,10 +27,8 @@ def install(shell: str, folder: Path, **programs: str) -> subprocess.CompletedPr
         path.write_text(f"#!/bin/sh\n{body}\n")
         path.chmod(0o755)
     (folder / "bin" / "grep").symlink_to(str(shutil.which("grep")))
-    return subprocess.run(
-        [str(shutil.which(shell)), str(SCRIPTS / "install-docker.sh"), ""], env={"PATH": str(folder / "bin")},
-        text=True, capture_output=True, check=False, timeout=60,
-    )  # fmt: skip
+    path = script_file("install-docker", folder, folder / "bin", alone=True)
+    return subprocess.run([shell, str(path), ""], text=True, capture_output=True, check=False, timeout=60)
 
 
 def apt(folder: Path, tries: int = 0, said: str = LOCKED, code: int = 0) -> str:

@@ -65,7 +65,7 @@ def test_a_host_that_never_saw_us_has_nothing_of_ours(shell: str, root: Path) ->
     facts = probe(shell, root, HCL, "/usr/local/bin/consul", previous=True)
     assert facts.files == {}
     assert (facts.current, facts.pending, facts.previous, facts.lock) == (None, None, None, None)
-    assert (facts.store, facts.stamps, facts.odd, facts.manifest) == (frozenset(), {}, frozenset(), Manifest())
+    assert (facts.store, facts.stamps, facts.not_regular, facts.manifest) == (frozenset(), {}, frozenset(), Manifest())
 
 
 def test_no_paths_at_all_are_no_fault(shell: str, root: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_folder_in_a_files_place_is_odd(shell: str, root: Path) -> None:
     os.mkfifo(root / "etc/pipe")
     put(root, "/etc/plain", b"p")
     facts = probe(shell, root, HCL, "/etc/pipe", "/etc/plain")
-    assert facts.odd == {HCL, "/etc/pipe"}
+    assert facts.not_regular == {HCL, "/etc/pipe"}
     assert set(facts.files) == {"/etc/plain"}
 
 
@@ -176,7 +176,7 @@ def test_links_are_followed_and_dangling_ones_are_absent(shell: str, root: Path)
     facts = probe(shell, root, "/etc/link", "/etc/dangling")
     assert set(facts.files) == {"/etc/link"}
     assert facts.files["/etc/link"].content == b"r"
-    assert facts.odd == frozenset()
+    assert facts.not_regular == frozenset()
 
 
 def kept(root: Path, shell: str, previous: bool) -> Facts:
@@ -257,7 +257,6 @@ esac
 def test_units_are_read_from_systemctl(shell: str, root: Path, tmp_path: Path) -> None:
     """Each unit that has a file, wherever systemd looks for one, is told with its states; its version is a number."""
     place = put(tmp_path, "bin/systemctl", SYSTEMCTL.encode(), 0o755)
-    env = {"PATH": f"{place.parent}:{os.environ['PATH']}"}
     put(root, "/etc/systemd/system/consul.service", b"[Service]\n")
     put(root, "/usr/lib/systemd/system/caddy.service", b"[Service]\n")
     (root / "etc/systemd/system/nexus-worker.service").symlink_to("/dev/null")
@@ -265,7 +264,7 @@ def test_units_are_read_from_systemctl(shell: str, root: Path, tmp_path: Path) -
     wants.mkdir()
     (wants / "consul.service").symlink_to("/etc/systemd/system/consul.service")
     names = ["consul.service", "caddy.service", "nexus-worker.service", "nexus-balancer.service"]
-    facts = probe(shell, root, units=",".join(names), env=env)
+    facts = probe(shell, root, units=",".join(names), programs=place.parent)
     assert facts.systemd == 252
     assert facts.units == {
         "consul.service": UnitFact("loaded", "active", "running", enabled=True),
@@ -277,7 +276,7 @@ def test_units_are_read_from_systemctl(shell: str, root: Path, tmp_path: Path) -
 def test_without_any_unit_systemd_is_still_told(shell: str, root: Path, tmp_path: Path) -> None:
     """On a host that has none of our units there is a version, and no unit."""
     place = put(tmp_path, "bin/systemctl", SYSTEMCTL.encode(), 0o755)
-    facts = probe(shell, root, units="consul.service", env={"PATH": f"{place.parent}:{os.environ['PATH']}"})
+    facts = probe(shell, root, units="consul.service", programs=place.parent)
     assert (facts.systemd, dict(facts.units)) == (252, {})
 
 

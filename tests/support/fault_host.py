@@ -1,4 +1,5 @@
-"""A host in a temporary folder for fault.sh: real processes, files and signals; systemd and Docker are small stand-ins.
+"""A host in a temporary folder for the script `fault`: real processes, files and signals; systemd and Docker are small
+stand-ins.
 
 The stand-ins keep a unit's main process id in FAKE/units/UNIT, a timer in FAKE/timers/UNIT, and each call in FAKE/log.
 A timer really waits and really runs its command.
@@ -15,9 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.support.script_host import SCRIPTS, Outcome, call, make_root, state_of
-
-FAULT = SCRIPTS / "fault.sh"
+from tests.support.script_host import Outcome, call, make_root, state_of
+from tests.support.stand_ins import script_file
 
 _SYSTEMCTL = """#!/bin/sh
 echo "systemctl $*" >>"$FAKE/log"
@@ -94,7 +94,7 @@ _DETECT = '#!/bin/sh\ntest -e "$FAKE/container-host"\n'
 
 
 class FaultyHost:
-    """`say` runs fault.sh under one shell on this host."""
+    """`say` runs the script under one shell on this host. script: the file, which finds the stand-ins first."""
 
     def __init__(self, shell: str, folder: Path) -> None:
         self.shell, self.root, self.fake = shell, make_root(folder / "root"), folder / "fake"
@@ -105,7 +105,8 @@ class FaultyHost:
                      "systemd-detect-virt": _DETECT}  # fmt: skip
         for name, text in stand_ins.items():
             self.program(name, text)
-        self.env = {"PATH": f"{self.fake / 'bin'}:{os.environ['PATH']}", "FAKE": str(self.fake)}
+        self.script = script_file("fault", folder, self.fake / "bin")
+        self.env = {"FAKE": str(self.fake)}
         self.id = uuid.uuid4().hex[:12]  # what burns and eats is known by it, machine-wide
         self.spawned: list[subprocess.Popen[bytes]] = []
 
@@ -118,7 +119,7 @@ class FaultyHost:
         self.program("date", _DATE)
 
     def say(self, *words: object) -> Outcome:
-        return call(self.shell, FAULT, self.root, *words, env=self.env)
+        return call(self.shell, self.script, self.root, *words, env=self.env)
 
     def arm(self, fault: str, *words: object, ttl: int = 60) -> Outcome:
         return self.say("arm", self.id, fault, ttl, *words)

@@ -1,6 +1,6 @@
-"""What the script tests share: a host in a temporary folder, and the scripts run on it as the operator would.
+"""A host in a temporary folder for the script tests, and the scripts run on it as the operator runs them.
 
-The scripts take the folder as their ROOT; plans, payloads and facts are the product's own.
+The scripts take the folder as their ROOT. Plans, payloads and facts come from the product's own code.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ from pathlib import Path
 import pytest
 
 from fabfile.core.resources import ROOT
-from fabfile.core.state.facts import Facts, parse
+from fabfile.core.state.facts import Facts
 from fabfile.core.state.manifest import File, Manifest
 from fabfile.core.state.plan import HostPlan
+from fabfile.core.state.probe_output import parse
+from fabfile.core.state.scripts import script
 from fabfile.edge.deploy.apply import payload
+from tests.support.stand_ins import script_with
 
 SCRIPTS = ROOT / "remote_agents"
 USER = pwd.getpwuid(os.getuid()).pw_name
@@ -42,7 +45,7 @@ def sha(content: bytes) -> str:
 
 
 def make_root(folder: Path) -> Path:
-    """A host as the installer left it: nothing of ours."""
+    """A host after the installation of Debian, with nothing of ours."""
     (folder / "etc").mkdir(parents=True)
     (folder / "var/lib").mkdir(parents=True)
     (folder / "etc/os-release").write_text(OS_RELEASE)
@@ -55,8 +58,8 @@ def state_of(root: Path) -> Path:
 
 
 def tree(root: Path, without: Iterable[str] = ()) -> dict[str, tuple[object, ...]]:
-    """Every path below root with its kind, mode, owner, content and time of change; `without` leaves paths out."""
-    found: dict[str, tuple[object, ...]] = {}
+    """Every path below root but `without`: mode, owner, group, and a link's target or a file's sum and mtime."""
+    entries: dict[str, tuple[object, ...]] = {}
     for folder, dirs, files in os.walk(root):
         dirs[:] = [d for d in dirs if os.path.relpath(os.path.join(folder, d), root) not in without]
         for name in [*dirs, *files]:
@@ -64,13 +67,13 @@ def tree(root: Path, without: Iterable[str] = ()) -> dict[str, tuple[object, ...
             if str(path.relative_to(root)) in without:
                 continue
             info = path.lstat()
-            what: object = None
+            content: object = None
             if stat.S_ISLNK(info.st_mode):
-                what = os.readlink(path)
+                content = os.readlink(path)
             elif stat.S_ISREG(info.st_mode):
-                what = (sha(path.read_bytes()), info.st_mtime_ns)
-            found[str(path.relative_to(root))] = (stat.filemode(info.st_mode), info.st_uid, info.st_gid, what)
-    return found
+                content = (sha(path.read_bytes()), info.st_mtime_ns)
+            entries[str(path.relative_to(root))] = (stat.filemode(info.st_mode), info.st_uid, info.st_gid, content)
+    return entries
 
 
 def file(path: str, content: bytes, mode: str = "0644") -> File:
@@ -78,7 +81,7 @@ def file(path: str, content: bytes, mode: str = "0644") -> File:
 
 
 def packed_file(path: str, content: bytes, folder: Path, mode: str = "0755") -> File:
-    """A file whose bytes are uploaded as gzip, as binaries are."""
+    """A file that is uploaded as gzip, like the binaries."""
     packed = folder / f"{sha(content)}.gz"
     packed.write_bytes(gzip.compress(content, 1))
     return File(path, sha(content), mode, USER, GROUP, packed=packed)
@@ -86,7 +89,7 @@ def packed_file(path: str, content: bytes, folder: Path, mode: str = "0755") -> 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a script said and how it ended."""
+    """The exit code of a script, its lines on stdout, and its stderr."""
 
     code: int
     lines: tuple[str, ...]
@@ -109,21 +112,22 @@ def call(shell: str, *args: object, env: Mapping[str, str] | None = None) -> Out
 
 
 def probe_output(
-    shell: str, root: Path, *paths: str, previous: bool = False, units: str = "", env: Mapping[str, str] | None = None
+    shell: str, root: Path, *paths: str, previous: bool = False, units: str = "", programs: Path | None = None
 ) -> bytes:
+    """`programs`: a folder of stand-ins that the probe finds first."""
     words = [*(["--previous"] if previous else []), *paths]
+    text = script_with("probe", programs) if programs else script("probe")
     done = subprocess.run(
-        [shell, "-s", "--", str(root), units, *words], input=(SCRIPTS / "probe.sh").read_bytes(),
-        capture_output=True, timeout=30, check=False, env={**os.environ, **(env or {})},
+        [shell, "-s", "--", str(root), units, *words], input=text.encode(), capture_output=True, timeout=30, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout
 
 
 def probe(
-    shell: str, root: Path, *paths: str, previous: bool = False, units: str = "", env: Mapping[str, str] | None = None
+    shell: str, root: Path, *paths: str, previous: bool = False, units: str = "", programs: Path | None = None
 ) -> Facts:
-    return parse("h1", probe_output(shell, root, *paths, previous=previous, units=units, env=env))
+    return parse("h1", probe_output(shell, root, *paths, previous=previous, units=units, programs=programs))
 
 
 def paths_of(*manifests: Manifest) -> list[str]:
@@ -131,7 +135,7 @@ def paths_of(*manifests: Manifest) -> list[str]:
 
 
 def unpack(plan: HostPlan, folder: Path) -> Path:
-    """The payload on the host, unpacked as the receiving end does it."""
+    """The payload, unpacked into `folder` as the host does it."""
     folder.mkdir(mode=0o700, parents=True)
     with tarfile.open(fileobj=io.BytesIO(b"".join(payload(plan, "op@laptop deploy")))) as tar:
         for member in tar:
@@ -143,16 +147,21 @@ def unpack(plan: HostPlan, folder: Path) -> Path:
     return folder
 
 
+def prefer_programs(folder: Path, programs: Path) -> None:
+    """The unpacked payload's apply.sh finds the stand-ins in `programs` first."""
+    (folder / "apply.sh").write_text(script_with("apply", programs))
+
+
 def apply(shell: str, folder: Path, root: Path, env: Mapping[str, str] | None = None) -> Outcome:
-    """As the receiving end starts it: our state folder is there."""
+    """Runs the payload's apply.sh as the host does, after it creates the state folder."""
     state_of(root).mkdir(mode=0o700, parents=True, exist_ok=True)
     return call(shell, folder / "apply.sh", folder, root, env=env)
 
 
 def content_of(root: Path, path: str) -> bytes | None:
     """None where there is no file."""
-    load_target = root / path.lstrip("/")
-    return load_target.read_bytes() if load_target.is_file() else None
+    target = root / path.lstrip("/")
+    return target.read_bytes() if target.is_file() else None
 
 
 def bytes_of(item: File) -> bytes:
