@@ -1,4 +1,4 @@
-"""Invoke's door: `inv --list` shows what stands in fabfile/cli."""
+"""Invoke's entry point: the commands of fabfile/cli."""
 
 from fabfile.cli.namespace import namespace
 

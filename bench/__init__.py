@@ -1,14 +1,18 @@
-"""Our speed beside the peers': whole processes, on the same hosts, in the same minutes, told as ratios. And our times
-after faults, in seconds.
+"""Benchmarks: our speed beside the peers', as ratios, and our recovery times after faults, in seconds.
 
-stats, report   pure: medians, ratios, tables
-measure, timed  one process: wall clock, CPU, peak memory
-targets, files  the hosts and the end state, in every tool's own form
-tools, peers/   what each tool is asked to do, and how its answer is checked
-deploy, scale   the two benchmarks; `fabfile.cli.tasks.bench` is their door
+The speed is of whole processes, on the same hosts, in the same minutes.
 
-promised, outcome     pure: what is promised of each fault; what came out, kept and told
-eyes, rig             how a fault is watched; the lab's hosts, their power and their steady state
-trials, primaries     the faults
-failover              the benchmark of them
+stats, report     pure: medians, ratios, tables, sections of the document
+measure, timed    one process: wall clock, CPU, peak memory
+targets, files    the hosts and the end state, in every tool's own form
+tools, peers/     the command line of each tool, and the check of its output
+endpoints, forward  one node at many addresses, for scale
+wipe, machine     the hosts as before their first deploy; the size of this machine
+deploy, scale     the two benchmarks of speed; `fabfile.cli.tasks.bench` runs them
+benchmarks_file   docs/BENCHMARKS.md on disk
+
+expectations, failover_results  pure: what is promised for each fault; what was measured, stored and shown
+cluster_watcher, lab_cluster    how a fault is watched; the lab's hosts, their power and their steady state
+scenarios, primary_scenarios    the faults
+failover                        the benchmark of them
 """

@@ -1,4 +1,4 @@
-"""The size of the machine that measures, for the head of each table. No date: results are told by machine."""
+"""The size of the machine that measures, for the head of each table. Results are labelled by machine, not by date."""
 
 from __future__ import annotations
 

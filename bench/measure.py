@@ -1,4 +1,4 @@
-"""Runs a tool as its user would, and takes its measure; rounds in which the tools take turns."""
+"""Runs a tool as its user would and measures the whole process; runs rounds in which the tools take turns."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One command to be measured.
+    """One command to measure.
 
-    check:  what is wrong with its exit code and its words, empty when it did what it was there for
-    before: done ahead of every run, outside the measured time
+    check:  takes exit code and output, returns what is wrong; empty when the tool did its work
+    before: runs ahead of every run, outside the measured time
     """
 
     name: str
@@ -34,29 +34,32 @@ class Tool:
 
 
 def run(tool: Tool, logs: Path) -> Sample:
-    """One run of the whole process. NexusError: it did not do what it was there for; its log is named."""
+    """One run of the whole process. NexusError: the tool did not do its work; the hint names its log."""
     tool.before()
     log, report = logs / f"{tool.name.lower()}.log", logs / "report.json"
     report.unlink(missing_ok=True)
-    words = [sys.executable, "-SE", str(_TIMED), str(report), str(log), str(tool.cwd), *tool.argv]
-    # a leaked VIRTUAL_ENV or PYTHON* of our own would change which libraries the others load
+    argv = [sys.executable, "-SE", str(_TIMED), str(report), str(log), str(tool.cwd), *tool.argv]
+    # our own VIRTUAL_ENV or PYTHON* would change which libraries the other tools load
     clean = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV" and not k.startswith(("PYTHON", "INVOKE_"))}
-    subprocess.run(words, env={**clean, **tool.env}, check=True)
-    told = json.loads(report.read_bytes())
-    if fault := tool.check(told["code"], log.read_text(errors="replace")):
+    subprocess.run(argv, env={**clean, **tool.env}, check=True)
+    result = json.loads(report.read_bytes())
+    if fault := tool.check(result["code"], log.read_text(errors="replace")):
         raise NexusError(f"{tool.name}: {fault}", f"read {log}")
-    return Sample(**told["sample"])
+    return Sample(**result["sample"])
 
 
-def gameday_view(
+def run_rounds(
     tools: Sequence[Tool], count: int, logs: Path, say: Say, between: Callable[[], None] = lambda: None
 ) -> dict[str, list[Sample]]:
-    """Samples by tool: A B C, A B C, …, so that a drift of the machine hits all alike. `between` goes before each."""
-    found: dict[str, list[Sample]] = {tool.name: [] for tool in tools}
+    """Samples by tool. Each round runs every tool once, so that a drift of the machine affects all of them.
+
+    `between` runs before each run.
+    """
+    samples: dict[str, list[Sample]] = {tool.name: [] for tool in tools}
     for number in range(1, count + 1):
         for tool in tools:
             between()
             sample = run(tool, logs)
-            found[tool.name].append(sample)
+            samples[tool.name].append(sample)
             say(f"  round {number}/{count}  {tool.name:<8} {sample.wall:6.2f} s  {sample.memory:4.0f} MB")
-    return found
+    return samples

@@ -1,10 +1,10 @@
-"""Markdown: tables, and sections of a document that can be replaced one by one. Pure."""
+"""Markdown of the benchmarks: tables, and document sections that are replaced one by one. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bench.stats import Sample, Spread, ratio, spread, walls
+from bench.stats import Sample, Spread, ratio, spread, wall_times
 
 TITLE = """# Benchmarks
 
@@ -17,51 +17,51 @@ Each section is written by the command in its title.
 COLUMNS = ("", "tool", "median s", "min", "max", "CPU s (user)", "peak MB", "× ours (min–max)")
 
 
-def number(value: float) -> str:
-    """Three significant digits at least, never more than two behind the point."""
+def format_number(value: float) -> str:
+    """At least three significant digits, at most two decimals."""
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
-def times(found: Spread) -> str:
+def format_ratio(ratio: Spread) -> str:
     """`6.1× (5.8–6.4)`."""
-    return f"{number(found.median)}× ({number(found.low)}–{number(found.high)})"
+    return f"{format_number(ratio.median)}× ({format_number(ratio.low)}–{format_number(ratio.high)})"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Words to the left, numbers to the right: the first two columns are words."""
-    rule = ["---" if at < 2 else "--:" for at in range(len(columns))]
+    """The first two columns are text, aligned left; the others are numbers, aligned right."""
+    rule = ["---" if index < 2 else "--:" for index in range(len(columns))]
     return "".join("| " + " | ".join(row) + " |\n" for row in (columns, rule, *rows))
 
 
-def comparison(first: str, samples: Mapping[str, Sequence[Sample]], ours: str) -> list[list[str]]:
-    """A row a tool: name, wall (median, min, max), CPU, memory, and its ratio to `ours`."""
+def comparison_rows(scenario: str, samples: Mapping[str, Sequence[Sample]], ours: str) -> list[list[str]]:
+    """One row for each tool: scenario, name, wall time (median, min, max), CPU, memory, and its ratio to `ours`."""
     rows = []
     for name, runs in samples.items():
-        wall = spread(walls(runs))
+        wall = spread(wall_times(runs))
         cpu, user = spread([s.cpu for s in runs]).median, spread([s.user for s in runs]).median
-        against = "1" if name == ours else times(ratio(runs, samples[ours]))
+        times_ours = "1" if name == ours else format_ratio(ratio(runs, samples[ours]))
         rows.append([
-            first, name, number(wall.median), number(wall.low), number(wall.high),
-            f"{number(cpu)} ({number(user)})", f"{max(s.memory for s in runs):.0f}", against,
+            scenario, name, format_number(wall.median), format_number(wall.low), format_number(wall.high),
+            f"{format_number(cpu)} ({format_number(user)})", f"{max(s.memory for s in runs):.0f}", times_ours,
         ])  # fmt: skip
     return rows
 
 
-def goal(words: str, wanted: float, reached: float, more_is_better: bool = True) -> str:
-    """One line: the goal, what came out, and whether that is enough."""
+def goal_line(goal: str, wanted: float, reached: float, more_is_better: bool = True) -> str:
+    """One line: the goal, the number that was reached, and whether the goal is met."""
     met = reached >= wanted if more_is_better else reached <= wanted
-    return f"- {'met' if met else 'MISSED'}: {words}: {number(reached)}\n"
+    return f"- {'met' if met else 'MISSED'}: {goal}: {format_number(reached)}\n"
 
 
-def section(command: str, parts: Sequence[str]) -> str:
-    """A benchmark's part of the document, between markers that carry its name: a command, and `, WITH WHAT` behind it."""
+def render_section(command: str, parts: Sequence[str]) -> str:
+    """A benchmark's section, between markers with its name: `COMMAND`, or `COMMAND, DETAIL` (a version of Consul)."""
     body = "\n".join(part.strip("\n") + "\n" for part in parts)
-    name, comma, what = command.partition(",")
-    return f"<!-- {command} -->\n## `inv {name}`{comma}{what}\n\n{body}<!-- /{command} -->\n"
+    name, comma, detail = command.partition(",")
+    return f"<!-- {command} -->\n## `inv {name}`{comma}{detail}\n\n{body}<!-- /{command} -->\n"
 
 
-def placed(document: str, command: str, text: str) -> str:
-    """The document with `command`'s section replaced, or added at its end; every other byte as it was."""
+def replace_section(document: str, command: str, text: str) -> str:
+    """The document with `command`'s section replaced, or added at its end. Every other byte stays as it was."""
     start, end = f"<!-- {command} -->\n", f"<!-- /{command} -->\n"
     before, found, rest = document.partition(start)
     if not found:

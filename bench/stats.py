@@ -1,4 +1,4 @@
-"""Samples and what is told of them. Pure."""
+"""Samples of runs and their statistics: spread and ratio. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from statistics import median
 class Sample:
     """One run of one whole process. Seconds; MB are 10^6 bytes.
 
-    cpu:    user and system time of the process and of every child that it waited for
-    user:   the user part of it
-    memory: resident set of the largest single process among them, at its peak
+    cpu:    user and system time of the process and of all children that it waited for
+    user:   the user part of that
+    memory: peak resident set of the largest single process among them
     """
 
     wall: float
@@ -24,7 +24,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Of several runs: the middle one and both ends."""
+    """Median, lowest and highest value of several runs."""
 
     median: float
     low: float
@@ -34,14 +34,14 @@ class Spread:
 def spread(values: Sequence[float]) -> Spread:
     """ValueError when there are no values."""
     if not values:
-        raise ValueError("no runs to tell of")
+        raise ValueError("no runs were measured")
     return Spread(median(values), min(values), max(values))
 
 
-def walls(samples: Sequence[Sample]) -> list[float]:
+def wall_times(samples: Sequence[Sample]) -> list[float]:
     return [s.wall for s in samples]
 
 
 def ratio(others: Sequence[Sample], ours: Sequence[Sample]) -> Spread:
     """How many times longer the others took, round by round: what slows a whole round cancels out."""
-    return spread([other.wall / own.wall for other, own in zip(others, ours, strict=True)])
+    return spread([other.wall / our.wall for other, our in zip(others, ours, strict=True)])

@@ -1,7 +1,7 @@
-"""Runs one command and writes what it cost: `timed.py REPORT LOG CWD ARGV...`. Standard library only.
+"""Runs one command and writes its wall time, CPU time and peak memory: `timed.py REPORT LOG CWD ARGV...`.
 
-A program of its own, because a child's peak memory starts at that of the process that forked it: forked from
-here, that is a bare interpreter's 10 MB and not the benchmark's.
+Standard library only. It is a program of its own because a child's peak memory starts at that of the process that forks
+it: here a bare interpreter's 10 MB, and not the benchmark's.
 """
 
 import json
@@ -14,23 +14,23 @@ def main(report: str, log: str, cwd: str, argv: list[str]) -> None:
     os.chdir(cwd)
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     null = os.open(os.devnull, os.O_RDONLY)
-    moves = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, out, 2)]
+    redirections = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, out, 2)]
     began = time.monotonic()
-    child = os.posix_spawnp(argv[0], argv, os.environ, file_actions=moves)
-    _, status, used = os.wait4(child, 0)
+    child = os.posix_spawnp(argv[0], argv, os.environ, file_actions=redirections)
+    _, status, usage = os.wait4(child, 0)
     wall = time.monotonic() - began
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss: bytes there, KiB on Linux
-    told = {
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss: bytes on macOS, KiB on Linux
+    result = {
         "code": os.waitstatus_to_exitcode(status),
         "sample": {
             "wall": wall,
-            "cpu": used.ru_utime + used.ru_stime,
-            "user": used.ru_utime,
-            "memory": used.ru_maxrss * unit / 1e6,
+            "cpu": usage.ru_utime + usage.ru_stime,
+            "user": usage.ru_utime,
+            "memory": usage.ru_maxrss * unit / 1e6,
         },
     }
     with open(report, "w", encoding="utf-8") as file:
-        json.dump(told, file)
+        json.dump(result, file)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ for item in host.data.folders:
     files.directory(
         name=item["path"], path=item["path"], user=item["owner"], group=item["group"], mode=item["mode"].lstrip("0")
     )
-binary = files.put(name="binary", src=host.data.binary, dest="/usr/local/bin/consul", user="root", group="root", mode="755")
+binary = files.put(
+    name="binary", src=host.data.binary, dest="/usr/local/bin/consul", user="root", group="root", mode="755"
+)
 configs = [
     files.put(
         name=item["path"],
@@ -38,7 +40,7 @@ unit = files.put(
     mode="644",
 )
 systemd.daemon_reload(name="reload", _if=unit.did_change)
-# `restarted` does nothing to a unit that does not run yet: on a bare host the next operation starts it, once
+# `restarted` does nothing to a stopped unit: on a bare host the next operation starts it, once
 systemd.service(
     name="restart", service="consul.service", restarted=True, running=None, _if=any_changed(binary, unit, *configs)
 )

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Takes a lab host back to the state before its first deploy. Run as root; outside the measured time.
-# Removes all that our own manifests name, and Consul and Caddy as any tool may have brought them.
+# Restores a lab host to the state before its first deploy. Run as root; outside the measured time.
+# Removes all that our own manifests name, and Consul and Caddy as any of the tools may have installed them.
 set -eu
 
 listed() { cat /var/lib/nexus/generations/*/manifest 2>/dev/null | sed -n "s/^$1	//p" | cut -f "$2" | sort -u; }
@@ -31,7 +31,7 @@ main() {
   systemctl daemon-reload
   systemctl reset-failed 2>/dev/null || :
   rm -rf /root/.ansible /home/*/.ansible
-  sync -f /var/lib                            # nobody pays for the bytes of whoever came before
+  sync -f /var/lib                            # the next run must not pay for bytes that an earlier one wrote
 }
 
 main "$@"

@@ -1,4 +1,4 @@
-"""The command table as invoke sees it."""
+"""The table of all commands, which Invoke, Fabric and `nexus` list and run."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ from typing import Any
 from invoke.collection import Collection
 from invoke.tasks import Task
 
-from .console import closed_pipes as pipes
-from .console import invoke_hooks as door
-from .console import typo_hints as slips
-from .tasks import bench, chaos, deploy, health, hosts, lab, primary, reference, secrets, service
-from .tasks import consul as reach
-from .tasks import project as quality
+from .console.closed_pipes import exit_quietly
+from .console.invoke_hooks import wrap_program_method
+from .console.typo_hints import explain_parse_errors
+from .tasks import bench, chaos, consul, deploy, health, hosts, lab, primary, project, reference, secrets, service
 
 
 def namespace() -> Collection:
-    door.wrap("parse_tasks", slips.answer)
-    door.wrap("parse_cleanup", pipes.answer)
+    wrap_program_method("parse_tasks", explain_parse_errors)
+    wrap_program_method("parse_cleanup", exit_quietly)
     root = Collection()
     tasks: tuple[Task[Any], ...] = (
         deploy.detect, deploy.plan, deploy.deploy, deploy.rollback, deploy.unlock,
         hosts.add_worker, hosts.trust, health.status, health.verify,
-        primary.promote, primary.events, reach.ui, reach.consul, quality.demo, quality.test, reference.docs,
+        primary.promote, primary.events, consul.ui, consul.consul, project.demo, project.test, reference.docs,
     )  # fmt: skip
     for task in tasks:
         root.add_task(task)

@@ -1,4 +1,4 @@
-"""`nexus`: the same commands as `inv`, as a program that `pipx install` or `pip install` brings, from any folder."""
+"""`nexus`: the same commands as `inv`, in an installed copy (`pipx install`, `pip install`), from any folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME = "nexus"
 
 
 def main() -> None:
-    """The entry point. Without a word it lists the commands. Nothing in the current folder is imported."""
+    """The entry point. Without arguments it lists the commands. It imports nothing from the current folder."""
     output.program = NAME
     program = Program(name="Nexus Ops", binary=NAME, binary_names=[NAME], namespace=namespace(), version=VERSION)
     program.run(sys.argv if len(sys.argv) > 1 else [*sys.argv, "--list"])

@@ -1,14 +1,14 @@
-"""One error tree. `cli` turns each into one line, a hint and an exit code; nothing else prints.
+"""One error tree. `cli` turns each error into one line, a hint and an exit code; nothing else prints errors.
 
 NexusError                what the operator can act on: a message (what, where) and a hint (what next)
-├── InputError            bad input, found before anything was touched; may hold many faults
-│   └── Several           errors of several files or hosts, each with its own way out
-├── HostError             one host said no or could not be reached; bears the host's name
-│   └── HostKeyError      its key is unknown or changed; bears the fingerprint
-├── Busy                  another deploy or drill holds the cluster
-├── Refused               what was asked would do harm (foreign primary, foreign cluster, …)
-├── ArtifactError         a binary could not be had, or is not what its pin says
-└── ApplyError            a host did not reach its desired state; bears the log's last lines
+├── InputError            bad input, found before anything was changed; may hold many faults
+│   └── Several           errors of several files or hosts, each with its own hint
+├── HostError             one host failed or could not be reached; has the host's name
+│   ├── HostKeyError      its SSH key is unknown or changed
+│   └── ApplyError        it did not reach its wanted state; has the log's last lines
+├── Busy                  another deploy or drill holds the cluster's lock
+├── Refused               the command would do harm (foreign primary, foreign cluster, …)
+└── ArtifactError         a binary could not be fetched, or does not match its pinned sum
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 
 class NexusError(Exception):
-    """What went wrong in one line, and what to do next (`hint`, may be empty)."""
+    """message: what went wrong, in one line; hint: what to do next, may be empty."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -26,7 +26,7 @@ class NexusError(Exception):
 
 
 class InputError(NexusError):
-    """All faults of one input at once, each `path: value is not …`."""
+    """All faults of one input at once. faults: a line each, `path: value is not …`."""
 
     def __init__(self, faults: Sequence[str], hint: str = "") -> None:
         super().__init__("\n".join(faults), hint)
@@ -34,7 +34,7 @@ class InputError(NexusError):
 
 
 class Several(InputError):
-    """Errors of several files or hosts at once: `errors` has each with its own way out."""
+    """Errors of several files or hosts at once. errors: each with its own hint."""
 
     def __init__(self, errors: Sequence[NexusError]) -> None:
         super().__init__([line for error in errors for line in error.message.splitlines()], errors[0].hint)
@@ -42,7 +42,7 @@ class Several(InputError):
 
 
 class HostError(NexusError):
-    """One host failed; the others' results stand."""
+    """One host failed; the results of the others are valid."""
 
     def __init__(self, host: str, message: str, hint: str = "") -> None:
         super().__init__(f"{host}: {message}", hint)
@@ -58,7 +58,7 @@ class Busy(NexusError):
 
 
 class Refused(NexusError):
-    """Going on would do harm, so nothing was changed."""
+    """Going on would do harm; nothing was changed."""
 
 
 class ArtifactError(NexusError):
@@ -66,7 +66,7 @@ class ArtifactError(NexusError):
 
 
 class ApplyError(HostError):
-    """A host did not come to its desired state."""
+    """A host did not reach its wanted state. log: the last lines of what failed there."""
 
     def __init__(self, host: str, message: str, hint: str = "", log: str = "") -> None:
         super().__init__(host, message, hint)

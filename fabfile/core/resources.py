@@ -1,6 +1,6 @@
-"""Where the files lie that are shipped with the code: beside the package in a checkout, inside it when installed.
+"""Paths of the files that are shipped with the code: beside the package in a checkout, inside it when installed.
 
-Paths only; nothing is read here.
+Nothing is read here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Numbers and foreign text as people read them; the same words in the terminal, in HTML and in JUnit. Pure."""
+"""Numbers, times and foreign text for people to read; the terminal, HTML and JUnit share them. Pure."""
 
 from __future__ import annotations
 
@@ -7,32 +7,34 @@ from datetime import datetime, timezone
 
 # Controls (a terminal obeys them, XML forbids them), marks that turn the direction of the text around them,
 # halves of surrogate pairs and the two non-characters that XML forbids.
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
+_INVISIBLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
+)
 _SPACES = "\t\n\r\x0b\x0c\x85\u2028\u2029"
 
 
 def visible(text: str) -> str:
-    """One line that shows itself and does nothing: white space is a space, what has no place in text is U+FFFD."""
-    return _UNSEEN.sub(lambda found: " " if found[0] in _SPACES else "\ufffd", text)
+    """One line of harmless text: white space becomes a space, any other invisible character U+FFFD."""
+    return _INVISIBLE.sub(lambda match: " " if match[0] in _SPACES else "\ufffd", text)
 
 
-def seconds(value: float | None, none: str = "never seen") -> str:
-    """Three figures or so: 0.04 s, 2.31 s, 12.3 s, 123 s."""
+def seconds(value: float | None, if_none: str = "never seen") -> str:
+    """A measured time, to three figures or so: 0.04 s, 2.31 s, 12.3 s, 123 s."""
     if value is None:
-        return none
+        return if_none
     digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
     return f"{value:,.{digits}f} s"
 
 
-def given(value: float | None, none: str = "not promised") -> str:
-    """A number that people chose, as they wrote it: 5 s, 0.5 s, 7.25 s."""
-    return none if value is None else f"{value:,.9g} s"
+def exact_seconds(value: float | None, if_none: str = "not promised") -> str:
+    """A time that people chose, as they wrote it: 5 s, 0.5 s, 7.25 s."""
+    return if_none if value is None else f"{value:,.9g} s"
 
 
-def milliseconds(value: float | None, none: str = "–") -> str:
+def milliseconds(value: float | None, if_none: str = "–") -> str:
     """0.4 ms, 41 ms, 812 ms, 1.24 s."""
     if value is None:
-        return none
+        return if_none
     if value >= 999.5:
         return seconds(value / 1000)
     return f"{value:.{1 if value < 9.95 else 0}f} ms"
@@ -49,17 +51,17 @@ def plural(number: int, noun: str) -> str:
 
 
 def utc(began: float) -> str:
-    """Unix s -> `2026-11-23 20:15:04 UTC`; a time that no calendar has, as the number."""
-    return _moment(began, "%Y-%m-%d %H:%M:%S UTC")
+    """Unix s -> `2026-11-23 20:15:04 UTC`; a time outside the calendar, as the number."""
+    return _formatted(began, "%Y-%m-%d %H:%M:%S UTC")
 
 
-def stamp(began: float) -> str:
-    """Unix s -> `20261123T201504Z`: sorts by time, and is a file name everywhere."""
-    return _moment(began, "%Y%m%dT%H%M%SZ")
+def file_timestamp(began: float) -> str:
+    """Unix s -> `20261123T201504Z`: sorts by time, and is a valid file name everywhere."""
+    return _formatted(began, "%Y%m%dT%H%M%SZ")
 
 
-def _moment(began: float, form: str) -> str:
+def _formatted(began: float, pattern: str) -> str:
     try:
-        return datetime.fromtimestamp(began, timezone.utc).strftime(form)
+        return datetime.fromtimestamp(began, timezone.utc).strftime(pattern)
     except (ValueError, OverflowError, OSError):
         return f"{began:.0f}"

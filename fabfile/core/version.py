@@ -1,3 +1,3 @@
-"""The toolkit's version, said once: `nexus --version`, the wheel's and the agents' come from here."""
+"""The toolkit's version. `nexus --version`, the wheel and the agents take it from here."""
 
 VERSION = "0.2.0.dev0"

@@ -1,4 +1,4 @@
-"""The lab's nodes as data, and the Compose file made from them. Pure."""
+"""The lab's nodes as data, and the Compose file that is rendered from them. Pure."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 import yaml
 
 PROJECT = "nexus-lab"
-# From 198.18.0.0/15, set apart for tests (RFC 2544): no real network is ever shadowed
+# From 198.18.0.0/15, which is reserved for tests (RFC 2544): it shadows no real network
 SUBNET = "198.18.7.0/24"
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One lab host. `ssh` is where the operator finds it, `cluster` is its address on the nodes' own network.
+    """One lab host. `ssh` is its address for the operator, `cluster` its address on the nodes' own network.
 
-    users:   who may log in with the lab's key
-    publish: further TCP ports that the operator reaches at `ssh`
-    trusted: whether its host key is put into the lab's known_hosts (the spare's is not: joining pins it)
+    users:   the users that may log in with the lab's key
+    publish: more TCP ports that the operator reaches at `ssh`
+    trusted: whether the lab's known_hosts has its host key (the spare's is not there: add-worker pins it)
     """
 
     name: str
@@ -47,7 +47,7 @@ def container(name: str) -> str:
 
 
 def compose_file(root: Path) -> Path:
-    """The Compose file of the lab whose state folder is `root`; `nodes.up` writes it."""
+    """The path of the Compose file in the lab's state folder `root`; `nodes.up` writes the file."""
     return root / "compose.yml"
 
 
@@ -68,19 +68,19 @@ def _service(node: Node, image: str) -> dict[str, Any]:
         "pull_policy": "never",
         "container_name": container(node.name),
         "hostname": node.name,
-        "environment": {"container": "docker"},  # systemd's way of being told that it is in one
-        # Not `privileged`: it fails where the machine itself lacks a capability, and gives every node its
-        # devices. SYS_RESOURCE is the one that may lack, and nothing here needs it.
+        "environment": {"container": "docker"},  # tells systemd that it runs in a container
+        # Not `privileged`: it fails where the machine itself lacks a capability, and gives every node the machine's
+        # devices. SYS_RESOURCE is the capability that a machine may lack, and nothing here needs it.
         "cap_add": ["ALL"],
         "cap_drop": ["SYS_RESOURCE"],
         "security_opt": ["seccomp=unconfined", "apparmor=unconfined"],
-        # A cgroup tree of its own; Docker mounts it read-only, v1 and v2 alike, and init.sh makes it writable
+        # A private cgroup tree. Docker mounts it read-only (v1 and v2), and init.sh makes it writable
         "cgroup": "private",
         "tmpfs": ["/run", "/run/lock", "/tmp:exec"],  # noqa: S108 - a mount point, not a file
-        "stop_signal": "SIGRTMIN+3",  # systemd's own word for a clean halt
+        "stop_signal": "SIGRTMIN+3",  # systemd's signal for a clean halt
         "stop_grace_period": "5s",
         "restart": "no",
-        # Docker inside the node cannot put its overlay on the node's own overlay
+        # Docker inside the node cannot stack its overlay on the node's overlay
         "volumes": [f"{node.name}-docker:/var/lib/docker"],
         "ports": [f"{node.ssh}:{port}:{port}" for port in (22, *node.publish)],
         "networks": {"nodes": {"ipv4_address": node.cluster}},

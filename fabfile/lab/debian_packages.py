@@ -1,4 +1,4 @@
-"""Debian packages that the lab itself needs on the operator's machine."""
+"""Installs Debian packages that the lab needs on the operator's machine; reads os-release."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _OS_RELEASE = Path("/etc/os-release")
 
 
 def parse_os_release(text: str) -> dict[str, str]:
-    """The `KEY=value` lines of os-release(5), quotes taken off."""
+    """The `KEY=value` lines of os-release(5), without quotes."""
     pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
     return {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}
 
 
 def is_debian_like(release: Mapping[str, str]) -> bool:
-    """Whether apt is this system's own package manager: Debian, Ubuntu, and what names them as its origin."""
+    """Whether apt is the system's package manager: Debian, Ubuntu, and systems derived from them (ID_LIKE)."""
     return not {"debian", "ubuntu"}.isdisjoint({release.get("ID", ""), *release.get("ID_LIKE", "").split()})
 
 
 def os_release() -> dict[str, str]:
-    """This machine's os-release; empty where there is none (macOS)."""
+    """This machine's os-release; empty if there is none (macOS)."""
     return parse_os_release(_OS_RELEASE.read_text()) if _OS_RELEASE.is_file() else {}
 
 
@@ -36,7 +36,7 @@ def can_install() -> bool:
 
 
 def install(packages: Sequence[str], say: Say) -> None:
-    """Install packages with apt. NexusError bears apt's last words."""
+    """Installs packages with apt. NexusError has the last line of apt's output."""
     say(f"installing the Debian packages: {' '.join(packages)}")
     for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *packages]):
         done = subprocess.run(
@@ -48,6 +48,6 @@ def install(packages: Sequence[str], say: Say) -> None:
             check=False,
         )
         if done.returncode != 0:
-            words = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
+            lines = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
             by_hand = f"try by hand: apt-get {' '.join(command)}"
-            raise NexusError(f"apt-get {command[0]} failed: {words[-1]}", by_hand)
+            raise NexusError(f"apt-get {command[0]} failed: {lines[-1]}", by_hand)

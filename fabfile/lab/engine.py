@@ -1,8 +1,7 @@
-"""The Docker engine of the lab: the one that runs, or one that we start and later stop.
+"""The Docker engine of the lab: the running one, or one that we start and later stop.
 
-The operator's own Docker settings are never written: every call runs under a DOCKER_CONFIG of the lab's own.
-Which engine is meant is the operator's choice all the same: DOCKER_HOST, else the current context, else the
-default one.
+The operator's Docker settings never change: every call uses the lab's own DOCKER_CONFIG. The operator still chooses the
+engine: DOCKER_HOST, else the current context, else the default one.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ _MANUAL = "https://docs.docker.com/engine/install/"
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """An engine that answers. `env` is the environment of each docker call, `arch` as the engine names it."""
+    """An engine that answers. `env`: the environment of each docker call; `arch`: the engine's architecture."""
 
     env: Mapping[str, str]
     arch: str
 
     def run(self, *args: str, stdin: str = "", timeout: float = 120) -> str:
-        """stdout of `docker ARGS`, at most `timeout` seconds; NexusError bears what docker said."""
+        """stdout of `docker ARGS`, within `timeout` seconds. NexusError has docker's message."""
         try:
             done = subprocess.run(
                 ["docker", *args],
@@ -43,33 +42,33 @@ class Engine:
                 check=False,
             )
         except subprocess.TimeoutExpired as fault:
-            said = f"docker {args[0]} did not end in {timeout:.0f} s"
-            raise NexusError(said, "is the engine well? docker info") from fault
+            problem = f"docker {args[0]} did not end in {timeout:.0f} s"
+            raise NexusError(problem, "is the engine well? docker info") from fault
         if done.returncode != 0:
-            words = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            raise NexusError(f"docker {args[0]}: {words[-1]}")
+            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise NexusError(f"docker {args[0]}: {lines[-1]}")
         return done.stdout
 
 
 def environment(root: Path) -> dict[str, str]:
-    """The environment under which `docker` and `docker compose` see the lab of state folder `root`.
+    """The environment in which `docker` and `docker compose` see the lab with state folder `root`.
 
-    Reads the operator's current context, for it may name a socket elsewhere (rootless, Docker Desktop).
+    Reads the operator's current context, because it may name another socket (rootless, Docker Desktop).
     """
     env = {**os.environ, "DOCKER_CONFIG": str(root / "docker")}
-    if not env.get("DOCKER_HOST") and (host := _context_host(own_config())):
+    if not env.get("DOCKER_HOST") and (host := _context_host(operator_config())):
         env["DOCKER_HOST"] = host
-    env.pop("DOCKER_CONTEXT", None)  # it would look for the context in the lab's own, empty, folder
+    env.pop("DOCKER_CONTEXT", None)  # docker would look for the context in the lab's own, empty folder
     return env
 
 
-def own_config() -> Path:
-    """Where the operator keeps Docker settings of their own."""
+def operator_config() -> Path:
+    """The folder of the operator's own Docker settings."""
     return Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
 
 
 def find(root: Path) -> Engine | None:
-    """The engine that answers now, or None; starts nothing."""
+    """The engine that answers now, or None. Starts nothing."""
     if shutil.which("docker") is None:
         return None
     env = environment(root)
@@ -78,10 +77,10 @@ def find(root: Path) -> Engine | None:
 
 
 def ensure(root: Path, say: Say) -> Engine:
-    """The engine that answers, started (and installed) where need be. NexusError: there is none to be had."""
+    """The engine that answers; starts or installs it if necessary. NexusError: no engine can be started here."""
     if engine := find(root):
         return engine
-    _refuse_what_is_not_ours(environment(root))
+    _refuse_if_not_startable(environment(root))
     if packages.can_install() and not (shutil.which("dockerd") and shutil.which("docker")):
         packages.install(["docker.io"], say)
         if engine := find(root):  # under systemd the package starts it
@@ -93,14 +92,15 @@ def ensure(root: Path, say: Say) -> Engine:
     return engine
 
 
-def _refuse_what_is_not_ours(env: Mapping[str, str]) -> None:
+def _refuse_if_not_startable(env: Mapping[str, str]) -> None:
+    """NexusError: we may not start an engine here. It is remote, or we are not root, or cannot install one."""
     if env.get("DOCKER_HOST"):
         raise NexusError(
             f"no Docker engine answers at {env['DOCKER_HOST']}",
             "start it, or unset DOCKER_HOST (or `docker context use default`) for this machine's own engine",
         )
     if os.geteuid() != 0:
-        if shutil.which("docker") and "permission denied" in _complaint(env):
+        if shutil.which("docker") and "permission denied" in _docker_error(env):
             raise NexusError(
                 "you may not use this machine's Docker engine",
                 "join its group: sudo usermod -aG docker $USER, then log in again",
@@ -120,14 +120,14 @@ def _info(env: Mapping[str, str]) -> dict[str, str] | None:
     done = subprocess.run(
         ["docker", "info", "--format", "{{json .}}"], env=env, capture_output=True, text=True, check=False
     )
-    # older clients exit 0 without an engine, and list what failed in the answer itself
+    # without an engine, older clients exit 0 and list the errors in their answer
     if done.returncode != 0 or not done.stdout.strip():
         return None
     info = json.loads(done.stdout)
     return None if info.get("ServerErrors") or not info.get("Architecture") else dict(info)
 
 
-def _complaint(env: Mapping[str, str]) -> str:
+def _docker_error(env: Mapping[str, str]) -> str:
     return subprocess.run(["docker", "ps"], env=env, capture_output=True, text=True, check=False).stderr
 
 

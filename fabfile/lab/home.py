@@ -1,4 +1,4 @@
-"""Where the lab's files lie: in a checkout, the checkout itself; for an installed copy, a folder of the operator's own."""
+"""The folder of the lab's files: the checkout itself or, for an installed copy, a folder in the operator's home."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..core.resources import INSTALLED, ROOT
 
-FILES = ("hosts.yml", "services.yml")  # that name the lab, shipped beside this module in an installed copy
+FILES = ("hosts.yml", "services.yml")  # of the lab; an installed copy has them beside this module
 
 
 def home() -> Path:
@@ -16,13 +16,13 @@ def home() -> Path:
     if not INSTALLED:
         return ROOT
     base = Path(os.environ.get("XDG_DATA_HOME", ""))
-    if not base.is_absolute():  # the XDG specification has relative ones ignored
+    if not base.is_absolute():  # the XDG specification says to ignore relative paths
         base = Path(os.environ.get("HOME") or Path.home()) / ".local/share"
     return base / "nexus-ops" / "lab"
 
 
 def inventory() -> Path:
-    """The lab's hosts.yml. An installed copy puts it there on first use, with services.yml beside it."""
+    """The path of the lab's hosts.yml. An installed copy creates it on first use, with services.yml beside it."""
     folder = home()
     for name in FILES:
         if not (folder / name).exists():

@@ -1,4 +1,4 @@
-"""The lab's SSH key and known_hosts, both in its state folder: nobody's own ~/.ssh is touched."""
+"""The lab's SSH key and known_hosts, in its state folder: nothing touches the operator's ~/.ssh."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ def known_hosts_file(root: Path) -> Path:
 
 
 def ensure_key(root: Path) -> str:
-    """The public key, one line without a comment; the pair is made on first use."""
+    """The public key, one line without a comment. The first call generates the pair."""
     private, public = key_file(root), key_file(root).with_suffix(".pub")
     if not private.is_file():
         new = private.with_suffix(".new")
-        for left in (new, Path(f"{new}.pub")):
-            left.unlink(missing_ok=True)  # of a run that was cut off; ssh-keygen would ask
+        for leftover in (new, Path(f"{new}.pub")):
+            leftover.unlink(missing_ok=True)  # of an interrupted run; ssh-keygen would ask before overwriting
         _keygen("-q", "-t", "ed25519", "-N", "", "-C", "nexus-lab", "-f", str(new))
         Path(f"{new}.pub").unlink()
-        os.replace(new, private)  # ssh-keygen has made it 0600
+        os.replace(new, private)  # ssh-keygen creates it with mode 0600
         public.unlink(missing_ok=True)
-    if not public.is_file():  # derived, so a cut between the two files leaves no pair that does not match
+    if not public.is_file():  # derived from the private key, so that an interruption leaves no mismatched pair
         write(public, _keygen("-y", "-f", str(private)))
     return " ".join(public.read_text().split()[:2])
 
 
 def known_hosts(host_keys: Mapping[str, str]) -> str:
-    """known_hosts lines of the trusted nodes. `host_keys` maps a node's name to its public key line."""
+    """known_hosts lines of the trusted nodes. `host_keys`: node name -> its public key line."""
     return "".join(
         f"{node.ssh} {' '.join(host_keys[node.name].split()[:2])}\n"
         for node in NODES
@@ -45,7 +45,7 @@ def known_hosts(host_keys: Mapping[str, str]) -> str:
 
 
 def write(path: Path, text: str, mode: int = 0o600) -> None:
-    """Put `text` at `path` by rename; a file that says so already is left alone."""
+    """Writes `text` to `path` by rename. A file with the same text stays untouched."""
     if path.is_file() and path.read_text() == text:
         return
     new = path.with_name(f".{path.name}.new")

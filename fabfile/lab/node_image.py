@@ -1,7 +1,7 @@
-"""The node image: a minimal Debian that boots systemd and sshd. Built once for each recipe, kept by Docker.
+"""Builds the node image: a minimal Debian that boots systemd and sshd. One build for each recipe; Docker keeps it.
 
-No registry is needed where the machine is Debian or Ubuntu (mmdebstrap, from the machine's own apt sources);
-elsewhere Docker builds the same recipe on `debian:12`.
+On Debian and Ubuntu no registry is needed (mmdebstrap, from the machine's apt sources). Elsewhere Docker builds the
+same recipe on `debian:12`.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ PACKAGES = (
     "ca-certificates", "procps", "sudo", "docker.io", "iptables", "busybox-static", "xz-utils", "gzip",
 )  # fmt: skip
 _NODE = Path(__file__).parent / "node"
-_BAKED = ("setup.sh", "init.sh", "nexus-lab-hostkey.service")
+_IMAGE_FILES = ("setup.sh", "init.sh", "nexus-lab-hostkey.service")
 _INIT = '["/usr/local/sbin/nexus-lab-init"]'
-_LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
-_WORK = "/root/nexus-lab"  # in the root file system, while it is built
+_EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
+_WORK = "/root/nexus-lab"  # in the root file system, during the build
 
 
 def tag() -> str:
-    """`nexus-lab-node:HASH`, a hash of everything that goes into the image: a new recipe is a new image."""
-    recipe = hashlib.sha256("\0".join((*PACKAGES, _INIT, *_LEFT_OUT)).encode())
-    for name in _BAKED:
+    """`nexus-lab-node:HASH`, with a hash of all inputs of the image: a new recipe gives a new image."""
+    recipe = hashlib.sha256("\0".join((*PACKAGES, _INIT, *_EXCLUDED)).encode())
+    for name in _IMAGE_FILES:
         recipe.update((_NODE / name).read_bytes())
     return f"{REPOSITORY}:{recipe.hexdigest()[:12]}"
 
 
 def ensure(engine: Engine, root: Path, say: Say) -> str:
-    """The tag of the node image, built now if Docker does not have it. Under a minute on two cores."""
+    """The tag of the node image. Builds the image if Docker does not have it, in under a minute on two cores."""
     wanted = tag()
     if engine.run("images", "--quiet", wanted).strip():
         return wanted
-    begun = time.monotonic()
+    began = time.monotonic()
     say("building the node image (once; about a minute)")
     if shutil.which("mmdebstrap") is None and packages.can_install():
         packages.install(["mmdebstrap"], say)
@@ -52,12 +52,12 @@ def ensure(engine: Engine, root: Path, say: Say) -> str:
         _bootstrap(engine, suite, wanted, root / "image.log")
     else:
         _docker_build(engine, wanted)
-    say(f"node image ready in {time.monotonic() - begun:.0f} s")
+    say(f"node image ready in {time.monotonic() - began:.0f} s")
     return wanted
 
 
 def prune(engine: Engine) -> None:
-    """Remove images of older recipes; those that a container still uses stay."""
+    """Removes images of older recipes, except those that a container still uses."""
     listed = engine.run("images", "--format", "{{.Repository}}:{{.Tag}}", REPOSITORY).split()
     for old in set(listed) - {tag()}:
         with contextlib.suppress(NexusError):
@@ -65,8 +65,8 @@ def prune(engine: Engine) -> None:
 
 
 def bootstrap_command(suite: str) -> list[str]:
-    """mmdebstrap's command line; the root file system comes out as a tar, from the machine's apt sources."""
-    files = " ".join(_BAKED)
+    """mmdebstrap's command line. It builds from the machine's apt sources and writes the root file system as a tar."""
+    files = " ".join(_IMAGE_FILES)
     hooks = (
         f'mkdir "$1{_WORK}"',
         f'cp {files} "$1{_WORK}/"',
@@ -75,21 +75,21 @@ def bootstrap_command(suite: str) -> list[str]:
     )
     return [
         "mmdebstrap", "--variant=minbase", "--format=tar", f"--include={','.join(PACKAGES)}",
-        *(f"--dpkgopt=path-exclude={path}" for path in _LEFT_OUT),
+        *(f"--dpkgopt=path-exclude={path}" for path in _EXCLUDED),
         *(f"--customize-hook={hook}" for hook in hooks),
         suite, "-",
     ]  # fmt: skip
 
 
 def dockerfile() -> str:
-    """The same recipe for `docker build`, with the node folder as its context."""
-    exclude = "\\n".join(f"path-exclude={path}" for path in _LEFT_OUT)
+    """The same recipe for `docker build`, with the folder node/ as its context."""
+    exclude = "\\n".join(f"path-exclude={path}" for path in _EXCLUDED)
     return "\n".join((
         "FROM debian:12",
         f"RUN printf '{exclude}\\n' >/etc/dpkg/dpkg.cfg.d/99-nexus-lab",
         "RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive "
         f"apt-get install -y -qq --no-install-recommends {' '.join(PACKAGES)} && rm -rf /var/lib/apt/lists/*",
-        f"COPY {' '.join(_BAKED)} {_WORK}/",
+        f"COPY {' '.join(_IMAGE_FILES)} {_WORK}/",
         f"RUN sh {_WORK}/setup.sh {_WORK} && rm -r {_WORK}",
         f"CMD {_INIT}",
         "",
@@ -97,10 +97,10 @@ def dockerfile() -> str:
 
 
 def _bootstrap(engine: Engine, suite: str, wanted: str, log: Path) -> None:
-    with log.open("wb") as words:
+    with log.open("wb") as log_file:
         source = subprocess.Popen(
             bootstrap_command(suite), cwd=_NODE,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=words,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log_file,
         )  # fmt: skip
         try:
             sink = subprocess.run(
@@ -114,10 +114,10 @@ def _bootstrap(engine: Engine, suite: str, wanted: str, log: Path) -> None:
         finally:
             if source.stdout:
                 source.stdout.close()
-            failed = source.wait() != 0  # mmdebstrap ends by itself on Ctrl-C or a closed pipe, and cleans up
+            failed = source.wait() != 0  # on Ctrl-C or a closed pipe mmdebstrap cleans up and ends by itself
     image = sink.stdout.strip()
     if failed or sink.returncode != 0:
-        if image:  # the tar may have ended early: Docker would take half a system for a whole one
+        if image:  # the tar may have ended early, and Docker accepts half a system
             engine.run("rmi", image)
         reason = sink.stderr.strip() if sink.returncode else _reason(log)
         raise NexusError(f"the node image could not be built: {reason}", f"read {log}")
@@ -136,5 +136,5 @@ def _docker_build(engine: Engine, wanted: str) -> None:
 
 def _reason(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines()
-    faults = [line for line in lines if line.startswith("E:")]
-    return (faults or lines[-1:] or ["no reason given"])[0]  # the first fault brings the later ones about
+    errors = [line for line in lines if line.startswith("E:")]
+    return (errors or lines[-1:] or ["no reason given"])[0]  # the first error causes the later ones

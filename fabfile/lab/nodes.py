@@ -1,4 +1,4 @@
-"""The lab's life: up, down, status. Cut off anywhere, the next `up` or `down` finishes the work."""
+"""The lab's nodes: up, down, status. After an interruption, the next `up` or `down` finishes the work."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from .home import home
 STATE = home() / ".nexus" / "lab-nodes"
 _SETTLE = Path(__file__).parent / "node" / "settle.sh"
 _MINE = f"label=com.docker.compose.project={PROJECT}"
-_SSH_WAIT = 10.0  # seconds for sshd's banner, after systemd has said that the boot is over
+_SSH_WAIT = 10.0  # seconds for sshd's banner, after systemd reports the end of the boot
 
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """A node as Docker sees it. `state` is Docker's word (running, exited, paused, …), or absent."""
+    """A node's status. `state` is the container's state in Docker (running, exited, paused, …), or absent."""
 
     name: str
     state: str
@@ -39,11 +39,11 @@ class NodeStatus:
 
 
 def up(say: Say, root: Path = STATE) -> tuple[NodeStatus, ...]:
-    """Bring every node up and into the state that hosts.yml expects; a whole lab is left as it is.
+    """Brings every node up, in the state that hosts.yml expects. A complete lab does not change.
 
     Installs and starts what is missing, repairs stopped or removed nodes, and returns when all answer by SSH.
     """
-    with _alone(root, say):
+    with _exclusive(root, say):
         docker = engine.ensure(root, say)
         plugin.ensure(docker, root, say)
         wanted = image.ensure(docker, root, say)
@@ -51,38 +51,39 @@ def up(say: Say, root: Path = STATE) -> tuple[NodeStatus, ...]:
         keys.write(compose.compose_file(root), compose.render(wanted))
         _start(docker, root, states, say)
         settled = _settle(docker, keys.ensure_key(root), say)
-        # read over the engine's own channel, not off the network: what is pinned is what is there
+        # the host keys come from `docker exec`, not from the network: nobody can forge them
         keys.write(keys.known_hosts_file(root), keys.known_hosts(settled))
         image.prune(docker)
         return _report(_states(docker))
 
 
 def down(say: Say, root: Path = STATE) -> None:
-    """Remove nodes, volumes, network and known_hosts; stop the engine if `up` started it. The image stays."""
-    with _alone(root, say):
+    """Removes nodes, volumes, network and known_hosts; stops the engine if `up` started it. Keeps the image."""
+    with _exclusive(root, say):
         for path in (keys.known_hosts_file(root), compose.compose_file(root)):
             path.unlink(missing_ok=True)
         if docker := engine.find(root):
             _remove(docker, say)
-            if docker.run("ps", "--quiet").strip() and daemon.ours(root):
+            if docker.run("ps", "--quiet").strip() and daemon.our_pid(root):
                 say("the Docker engine stays up: containers that are not the lab's run on it")
                 return
         daemon.stop(root, say)
 
 
 def status(root: Path = STATE) -> tuple[NodeStatus, ...]:
-    """Each node, in the lab's order; starts nothing."""
+    """The status of each node, in the lab's order. Starts nothing."""
     docker = engine.find(root)
     return _report(_states(docker) if docker else {})
 
 
 def compose_command(root: Path = STATE) -> list[str]:
-    """The words before a Compose command on the lab; run it with `engine.environment(root)`."""
+    """The start of a Compose command line for the lab; run it with `engine.environment(root)`."""
     return ["docker", "compose", "--project-name", PROJECT, "--file", str(compose.compose_file(root))]
 
 
 @contextmanager
-def _alone(root: Path, say: Say) -> Iterator[None]:
+def _exclusive(root: Path, say: Say) -> Iterator[None]:
+    """Only one lab.up or lab.down runs at a time; a second one waits."""
     root.mkdir(parents=True, exist_ok=True)
     for private in (root.parent, root):  # `.nexus` holds secrets of clusters too
         private.chmod(0o700)
@@ -96,7 +97,7 @@ def _alone(root: Path, say: Say) -> Iterator[None]:
 
 
 def _states(docker: Engine) -> dict[str, str]:
-    """Docker's word for each container of the lab, by the node's name."""
+    """Node name -> the state of its container in Docker."""
     listed = docker.run("ps", "--all", "--filter", _MINE, "--format", "{{json .}}")
     rows = (json.loads(line) for line in listed.splitlines())
     return {str(row["Names"]).removeprefix(f"{PROJECT}-"): str(row["State"]) for row in rows}
@@ -113,16 +114,16 @@ def _start(docker: Engine, root: Path, states: dict[str, str], say: Say) -> None
     for name in missing:
         if states.get(name) == "paused":  # Compose would try to start it, and fail
             docker.run("unpause", compose.container(name))
-    words = (*compose_command(root)[1:], "--progress", "quiet", "up", "--detach", "--remove-orphans")
+    arguments = (*compose_command(root)[1:], "--progress", "quiet", "up", "--detach", "--remove-orphans")
     try:
-        docker.run(*words, timeout=300)
+        docker.run(*arguments, timeout=300)
     except NexusError:
-        _blame_addresses(_states(docker))
+        _check_addresses(_states(docker))
         raise
 
 
 def _settle(docker: Engine, key: str, say: Say) -> dict[str, str]:
-    """Wait for every node and let the key in; each node's public host key by its name."""
+    """Waits for every node and authorizes the key. Node name -> its public host key."""
     script = _SETTLE.read_text()
 
     def one(node: Node) -> tuple[str, str]:
@@ -145,7 +146,7 @@ def _settle(docker: Engine, key: str, say: Say) -> dict[str, str]:
 
 
 def await_ssh(node: Node) -> None:
-    """NexusError when sshd there says nothing in time."""
+    """Waits for sshd's banner. NexusError: none in time."""
     deadline = time.monotonic() + _SSH_WAIT
     while True:
         try:
@@ -162,10 +163,10 @@ def await_ssh(node: Node) -> None:
         time.sleep(0.05)
 
 
-def _blame_addresses(states: dict[str, str]) -> None:
-    """NexusError: an address of a node that did not start cannot be bound. Docker's own words say less.
+def _check_addresses(states: dict[str, str]) -> None:
+    """NexusError: an address of a node that did not start cannot be bound. Docker's own message says less.
 
-    Asked only after a failure: a node that is just starting holds its ports before Docker calls it running.
+    Called only after a failure: a starting node holds its ports before Docker calls it running.
     """
     for node in (node for node in NODES if states.get(node.name) != "running"):
         for port in (22, *node.publish):
@@ -174,18 +175,18 @@ def _blame_addresses(states: dict[str, str]) -> None:
                 try:
                     probe.bind((node.ssh, port))
                 except OSError as fault:
-                    _explain(fault, node, port)
+                    _explain_bind_error(fault, node, port)
 
 
-def _explain(fault: OSError, node: Node, port: int) -> None:
+def _explain_bind_error(fault: OSError, node: Node, port: int) -> None:
     if fault.errno == errno.EADDRNOTAVAIL:
         hint = f"macOS wants each loopback address added: sudo ifconfig lo0 alias {node.ssh} (127.0.7.1-7)"
         raise NexusError(f"this machine has no address {node.ssh}", hint) from fault
     if fault.errno == errno.EADDRINUSE:
         hint = "see what listens (ss -ltnp); a server on 0.0.0.0 must be told to use its own address"
-        said = f"port {port} of {node.ssh}, needed by lab node {node.name}, is taken"
-        raise NexusError(said, hint) from fault
-    # any other refusal (a low port, without root) is the engine's to judge, not ours
+        problem = f"port {port} of {node.ssh}, needed by lab node {node.name}, is taken"
+        raise NexusError(problem, hint) from fault
+    # other errors (a low port, without root) are no fault here: the engine may be able to bind it
 
 
 def _remove(docker: Engine, say: Say) -> None:
@@ -194,5 +195,5 @@ def _remove(docker: Engine, say: Say) -> None:
         say("removing the lab's nodes")
         docker.run("rm", "--force", "--volumes", *containers)
     for kind in ("network", "volume"):
-        if found := docker.run(kind, "ls", "--quiet", "--filter", _MINE).split():
-            docker.run(kind, "rm", *found)
+        if names := docker.run(kind, "ls", "--quiet", "--filter", _MINE).split():
+            docker.run(kind, "rm", *names)

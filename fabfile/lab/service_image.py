@@ -1,4 +1,4 @@
-"""The image that the lab's Docker service runs, made on each worker node from its own busybox: no registry needed."""
+"""Builds the image of the lab's Docker service on each worker node, from the node's busybox. No registry is needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .nodes import STATE
 
 IMAGE = "nexus-lab/boxed:1"
 WORKERS = ("m1", "w1", "w2")
-_MAKE = f"""set -eu
+_BUILD = f"""set -eu
 systemctl start docker
 docker image inspect {IMAGE} >/dev/null 2>&1 && exit 0
 d=$(mktemp -d)
@@ -27,13 +27,13 @@ tar -C "$d" -c . | docker import \\
 
 
 def ensure(nodes: Iterable[str] = WORKERS, root: Path = STATE) -> None:
-    """Starts Docker on these nodes and imports the image where it is missing."""
+    """Starts Docker on these nodes and imports the image if it is missing. NexusError: the lab does not run."""
     docker = engine.find(root)
     if docker is None:
         raise NexusError("the lab does not run", "start it: inv lab.up")
 
-    def one(node: str) -> None:
-        docker.run("exec", "--interactive", compose.container(node), "sh", "-s", stdin=_MAKE, timeout=120)
+    def build(node: str) -> None:
+        docker.run("exec", "--interactive", compose.container(node), "sh", "-s", stdin=_BUILD, timeout=120)
 
     with ThreadPoolExecutor() as pool:
-        list(pool.map(one, nodes))
+        list(pool.map(build, nodes))

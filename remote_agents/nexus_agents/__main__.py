@@ -1,23 +1,23 @@
-"""`nexus-agents.pyz AGENT [SETTINGS]`: what runs on hosts. AGENT: worker, orchestrator, release or balancer."""
+"""`nexus-agents.pyz AGENT SETTINGS`: starts one agent on a host. AGENT: worker, orchestrator, release or balancer."""
 
 from __future__ import annotations
 
 import json
 import sys
 
-FIRST = (3, 10)
+OLDEST_PYTHON = (3, 10)
 USAGE = "usage: nexus-agents.pyz worker|orchestrator|release|balancer SETTINGS.json, or --version"
 
 
 def version() -> str:
-    """Toolkit version and digest of the sources, as the operator's side wrote them when it built this file."""
+    """Toolkit version and digest of the sources; the operator's side writes them when it builds the zip file."""
     import pkgutil
 
     return (pkgutil.get_data(__package__, "VERSION") or b"unbuilt").decode().strip()
 
 
 def main(argv: list[str]) -> int:
-    if sys.version_info < FIRST:
+    if sys.version_info < OLDEST_PYTHON:
         print(f"Python {'.'.join(map(str, sys.version_info[:3]))} is too old: 3.10 or newer is needed", file=sys.stderr)
         return 1
     if argv == ["--version"]:
@@ -26,28 +26,28 @@ def main(argv: list[str]) -> int:
     if len(argv) != 2 or argv[0] not in ("worker", "orchestrator", "release", "balancer"):
         print(USAGE, file=sys.stderr)
         return 2
-    from .shared.notify import exit_on_thread_failure, token
+    from .shared.notify import exit_on_thread_failure, read_token
 
     exit_on_thread_failure()
 
     with open(argv[1], encoding="utf-8") as file:
         settings = json.load(file)
-    secret = token(settings["token"])
+    token = read_token(settings["token"])
     if argv[0] == "worker":
         from .worker import agent as worker
 
-        return worker.main(settings, secret)
+        return worker.main(settings, token)
     if argv[0] == "balancer":
         from .balancer import agent as balancer
 
-        return balancer.main(settings, secret)
+        return balancer.main(settings, token)
     if argv[0] == "release":
-        from .orchestrator import lock_release as release
+        from .orchestrator import lock_release
 
-        return release.main(settings, secret)
+        return lock_release.main(settings, token)
     from .orchestrator import agent as orchestrator
 
-    return orchestrator.main(settings, secret)
+    return orchestrator.main(settings, token)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The lab for tests: pytest-docker starts the very Compose file that `inv lab.up` uses, fresh, and removes it.
+"""The lab for tests: pytest-docker starts new nodes from the same Compose file as `inv lab.up`, and removes them.
 
-Tests look at hosts from inside (entrance.py), not through the toolkit, and run the toolkit as a process (warm.py, or with
-a Python of its own). NEXUS_LAB_KEEP=1 leaves the lab standing afterwards (and starts from the one that stands).
+Tests look at hosts from inside (namespaces.py), not through the toolkit. They run the toolkit as a process: a fork
+(forked_inv.py) or a new interpreter. NEXUS_LAB_KEEP=1 keeps the lab afterwards, and starts from a running one.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from fabfile.lab import node_image as image
 from fabfile.lab import service_image as images
 from fabfile.lab.keys import key_file, known_hosts_file, write
 
-from . import forked_inv as warm
-from .namespaces import into
+from . import forked_inv
+from .namespaces import exec_argv
 
 ROOT = Path(__file__).resolve().parents[2]
 KEEP = bool(os.environ.get("NEXUS_LAB_KEEP"))
@@ -38,12 +38,12 @@ HOSTS = ("m1", "m2", "m3", "w1", "w2", "lb1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those that watch a first deploy go first: the hosts are as new, and the others take the lab as it is then."""
+    """Tests of the first deploy run first, on new hosts. The others use the lab as those tests leave it."""
     items.sort(key=lambda item: "watched" not in getattr(item, "fixturenames", ()))
 
 
-def _say(words: str) -> None:
-    print(f"lab: {words}", file=sys.stderr, flush=True)
+def _say(text: str) -> None:
+    print(f"lab: {text}", file=sys.stderr, flush=True)
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +58,7 @@ def docker_compose_command() -> str:
 
 @pytest.fixture(scope="session")
 def docker_compose_file() -> Iterator[str]:
-    """The lab's own file, once there is an engine, a plugin and an image to run it with."""
+    """Writes the lab's Compose file, after making sure of the engine, the Compose plugin and the node image."""
     nodes.STATE.mkdir(parents=True, exist_ok=True, mode=0o700)
     docker = engine.ensure(nodes.STATE, _say)
     plugin.ensure(docker, nodes.STATE, _say)
@@ -66,7 +66,7 @@ def docker_compose_file() -> Iterator[str]:
     os.environ.update(engine.environment(nodes.STATE))
     yield str(compose.compose_file(nodes.STATE))
     if not KEEP:
-        nodes.down(_say)  # after pytest-docker took the containers down: the engine, where we started it
+        nodes.down(_say)  # pytest-docker has removed the containers; this stops the engine, if we started it
 
 
 @pytest.fixture(scope="session")
@@ -81,50 +81,54 @@ def docker_cleanup() -> list[str]:
 
 @dataclass(frozen=True)
 class Lab:
-    """The running lab, an inventory of its own (so that no test touches the shipped one) and ways to poke it."""
+    """The running lab with its own inventory: no test touches the shipped one. Runs `inv`, and commands on hosts."""
 
     inventory: Path
 
     def inv(
-        self, *words: str, timeout: float = 180, env: dict[str, str] | None = None, own: bool = False
+        self, *arguments: str, timeout: float = 180, env: dict[str, str] | None = None, new_interpreter: bool = False
     ) -> subprocess.CompletedProcess[str]:
-        """The toolkit as a process; output captured. `own`: with a Python, an argv and an environment of its own."""
-        argv, environment = self.argv(*words), self.env(env)
+        """Runs `inv` and captures its output. AssertionError: it did not end within `timeout` seconds.
+
+        `new_interpreter`: as a new process, not as a fork, so that /proc shows its own argv and environment.
+        """
+        argv, environment = self.argv(*arguments), self.env(env)
         try:
-            if own:
+            if new_interpreter:
                 return subprocess.run(
                     argv, cwd=ROOT, env=environment, text=True, capture_output=True, timeout=timeout, check=False
                 )
-            return warm.run(argv[argv.index("--search-root") :], environment, ROOT, timeout)
+            return forked_inv.run(argv[argv.index("--search-root") :], environment, ROOT, timeout)
         except subprocess.TimeoutExpired as late:
-            said = (late.stderr or b"").decode()[-3000:]  # where it stood still
-            raise AssertionError(f"inv {' '.join(words)} did not end in {timeout:.0f} s:\n{said}") from late
+            last_output = (late.stderr or b"").decode()[-3000:]  # shows where it hung
+            message = f"inv {' '.join(arguments)} did not end in {timeout:.0f} s:\n{last_output}"
+            raise AssertionError(message) from late
 
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
-        """The same, left running in a process group of its own."""
+    def start_inv(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Starts `inv` in its own process group and does not wait for it. Its output is dropped."""
         return subprocess.Popen(
-            self.argv(*words), cwd=ROOT, env=self.env(), start_new_session=True,
+            self.argv(*arguments), cwd=ROOT, env=self.env(), start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores Ctrl-C
         )  # fmt: skip
 
     @staticmethod
-    def argv(*words: str) -> list[str]:
-        return [sys.executable, "-m", "invoke", "--search-root", str(ROOT), *words]
+    def argv(*arguments: str) -> list[str]:
+        return [sys.executable, "-m", "invoke", "--search-root", str(ROOT), *arguments]
 
-    def env(self, more: dict[str, str] | None = None) -> dict[str, str]:
-        return {**os.environ, "NEXUS_HOSTS": str(self.inventory), "COLUMNS": "200", **(more or {})}
+    def env(self, extra: dict[str, str] | None = None) -> dict[str, str]:
+        return {**os.environ, "NEXUS_HOSTS": str(self.inventory), "COLUMNS": "200", **(extra or {})}
 
-    def ok(self, *words: str, **kwargs: Any) -> str:
-        """The same, and it must succeed; what it said on both channels."""
-        done = self.inv(*words, **kwargs)
-        assert done.returncode == 0, f"inv {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    def inv_ok(self, *arguments: str, **kwargs: Any) -> str:
+        """Runs `inv`, which must succeed. Returns stdout and stderr."""
+        done = self.inv(*arguments, **kwargs)
+        assert done.returncode == 0, f"inv {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
 
-    def on(self, host: str, command: str, check: bool = True, stdin: str = "") -> str:
-        """A shell command on the host: no code of the toolkit is in the way."""
+    def run(self, host: str, command: str, check: bool = True, stdin: str = "") -> str:
+        """stdout of a shell command on the host, run as root without the toolkit. `check`: it must succeed."""
         done = subprocess.run(
-            [*into(host), "sh", "-c", command],
+            [*exec_argv(host), "sh", "-c", command],
             input=stdin, text=True, capture_output=True, check=False,
         )  # fmt: skip
         assert not check or done.returncode == 0, f"{host}: {command}: {done.stdout}{done.stderr}"
@@ -132,69 +136,73 @@ class Lab:
 
     @property
     def state(self) -> Path:
-        """The operator's own folder of this cluster."""
+        """The operator's state folder of this cluster."""
         return self.inventory.parent / ".nexus" / "lab"
 
     @property
     def deployed(self) -> bool:
-        """Whether anything was ever deployed there in this run, or stood there before."""
+        """Whether this test run has deployed anything yet, or started from a kept lab."""
         return KEEP or self.state.exists()
 
     def secrets(self) -> dict[str, Any]:
         return dict(json.loads((self.state / "secrets.json").read_text()))
 
-    def consul(self, host: str, words: str, check: bool = True) -> str:
-        """Consul's own command on the host, with the token that may do everything; it is in nobody's argv."""
+    def consul(self, host: str, arguments: str, check: bool = True) -> str:
+        """Runs the `consul` command on the host with the management token, which no argv shows."""
         command = (
-            "umask 077; t=$(mktemp); cat >$t; CONSUL_HTTP_TOKEN_FILE=$t consul " + words + "; code=$?; rm $t; exit $code"
+            "umask 077; t=$(mktemp); cat >$t; "
+            f"CONSUL_HTTP_TOKEN_FILE=$t consul {arguments}; code=$?; rm $t; exit $code"
         )
-        return self.on(host, command, check, stdin=self.secrets()["management"])
+        return self.run(host, command, check, stdin=self.secrets()["management"])
 
     def status(self) -> dict[str, Any]:
         return dict(json.loads(self.inv("status", "--json").stdout))
 
     def deploy(self) -> str:
-        return self.ok("deploy", "--hosts", "all", "--yes")
+        return self.inv_ok("deploy", "--hosts", "all", "--yes")
 
     def variant(self, tmp_path: Path, old: str, new: str) -> Lab:
-        """Another inventory of the same cluster and state, with a piece of text replaced."""
+        """The same cluster and state with another inventory: `new` replaces the text `old`."""
         text = self.inventory.read_text()
         assert old in text
         other = self.inventory.with_name(f"{tmp_path.name}.yml")
         other.write_text(text.replace(old, new))
         return Lab(other)
 
-    def up(self, host: str, *units: str) -> None:
-        """All of them run; `is-active` of several is content with one."""
+    def wait_active(self, host: str, *units: str) -> None:
+        """Waits until all units are active. One `is-active` of several units succeeds if any is active."""
         self.eventually(host, " && ".join(f"systemctl is-active {unit}" for unit in units))
 
     def eventually(self, host: str, command: str, seconds: float = 30) -> None:
-        """The command succeeds on the host within a generous while."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        """Waits until the command succeeds on the host. AssertionError: not within this many seconds."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
             try:
-                self.on(host, command)
+                self.run(host, command)
                 return
             except AssertionError:
                 time.sleep(0.1)
-        self.on(host, command)
+        self.run(host, command)
 
 
-def eventually(what: Callable[[], bool], seconds: float, why: Callable[[], object] = lambda: "") -> float:
-    """Seconds until it holds; what raises does not hold yet. `why` is asked when it never does."""
+def eventually(condition: Callable[[], bool], seconds: float, describe: Callable[[], object] = lambda: "") -> float:
+    """Waits until the condition holds; returns how many seconds it took. A condition that raises does not hold yet.
+
+    AssertionError: it did not hold in time; `describe` adds to the message.
+    """
     began = time.monotonic()
     while time.monotonic() - began < seconds:
         try:
-            if what():
+            if condition():
                 return time.monotonic() - began
         except (AssertionError, ValueError, KeyError, StopIteration, NexusError):
             pass
         time.sleep(0.2)
-    raise AssertionError(f"not within {seconds} s: {why()}")
+    raise AssertionError(f"not within {seconds} s: {describe()}")
 
 
 def consul_pids(lab: Lab) -> dict[str, str]:
-    return {h: lab.on(h, "systemctl show -P MainPID consul").strip() for h in HOSTS}
+    return {h: lab.run(h, "systemctl show -P MainPID consul").strip() for h in HOSTS}
 
 
 def services(lab: Lab) -> dict[str, dict[str, Any]]:
@@ -207,7 +215,7 @@ def hosts_of(lab: Lab, name: str) -> list[str]:
 
 @pytest.fixture(scope="session")
 def fresh_lab(docker_services: object, tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    """Seven hosts, up and reachable, and an inventory; nothing deployed."""
+    """Seven hosts that run and answer by SSH, and an inventory. Nothing is deployed."""
     assert docker_services
     nodes.up(_say)
     home = tmp_path_factory.mktemp("inventory")
@@ -218,7 +226,7 @@ def fresh_lab(docker_services: object, tmp_path_factory: pytest.TempPathFactory)
             ".nexus/lab-nodes/known_hosts", "known_hosts"
         )
     )
-    if binary := os.environ.get("NEXUS_TEST_CONSUL"):  # a trial against a Consul that the operator names
+    if binary := os.environ.get("NEXUS_TEST_CONSUL"):  # tests run against the Consul binary that this variable names
         with (home / "hosts.yml").open("a") as more:
             more.write(f"\nconsul: {{binary: {binary}}}\n")
     return Lab(home / "hosts.yml")
@@ -226,29 +234,29 @@ def fresh_lab(docker_services: object, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="session")
 def lab(fresh_lab: Lab) -> Lab:
-    """The lab with the cluster deployed."""
+    """The lab with the deployed cluster, without services."""
     if KEEP and not fresh_lab.state.exists():
         wipe(fresh_lab)
     before = fresh_lab.deployed
-    said = fresh_lab.deploy()
-    assert before or "deployed: 6 of 6 hosts changed, verified" in said
+    output = fresh_lab.deploy()
+    assert before or "deployed: 6 of 6 hosts changed, verified" in output
     return fresh_lab
 
 
 @pytest.fixture
-def well(lab: Lab) -> Iterator[Lab]:
-    """The deployed lab, for tests that disturb it: brought back afterwards to what its inventory says."""
+def restored_lab(lab: Lab) -> Iterator[Lab]:
+    """The deployed lab, for tests that change it: a deploy restores it afterwards."""
     yield lab
     lab.deploy()
 
 
 @pytest.fixture(scope="session")
-def served(lab: Lab) -> Iterator[Lab]:
-    """The lab with the shipped services, all passing, from the first test that asks for them to the end."""
+def services_lab(lab: Lab) -> Iterator[Lab]:
+    """The lab with the shipped services, all passing. They run from the first test that needs them to the end."""
     images.ensure()
     shutil.copy(ROOT / "services.yml", lab.inventory.parent / "services.yml")
-    said = lab.deploy()
-    assert "as wanted" in said
+    output = lab.deploy()
+    assert "as wanted" in output
     yield lab
     if KEEP:
         (lab.inventory.parent / "services.yml").write_text("services: {}\n")
@@ -256,9 +264,9 @@ def served(lab: Lab) -> Iterator[Lab]:
 
 
 def wipe(lab: Lab) -> None:
-    """Takes everything of ours off the nodes, as if they were new; other tables of the firewall stay."""
+    """Removes all that we deploy from the nodes, the spare too. Other tables of the firewall stay."""
     with ThreadPoolExecutor(7) as pool:
-        list(pool.map(lambda host: lab.on(host, _WIPE, check=False), (*HOSTS, "spare")))
+        list(pool.map(lambda host: lab.run(host, _WIPE, check=False), (*HOSTS, "spare")))
 
 
 _WIPE = """

@@ -1,7 +1,8 @@
-"""`inv` as a process that was forked from one that had imported the toolkit: half a second less, each of some hundred times.
+"""`inv` as a fork of a process that has already imported the toolkit: saves half a second in some hundred calls.
 
-It enters by the same door with the same words, environment and folder, and ends as Python ends, as `python -m invoke`
-does, which those tests start that kill it. As a module this is the server; `run` is what the tests call.
+It gets the same arguments, environment and working folder as `python -m invoke`, uses the same entry point, and ends as
+Python ends. Tests that kill the process start `python -m invoke` instead. Run as a module, this file is the server that
+forks; `run` is for the tests.
 """
 
 from __future__ import annotations
@@ -23,77 +24,81 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
-LATER = ("fabric", "paramiko", "consul", "jinja2", "cryptography.x509")  # what the toolkit imports when it needs it
-LARGEST = 1 << 17  # bytes of a request: the words and the environment
-_starting = threading.Lock()
+LAZY_IMPORTS = ("fabric", "paramiko", "consul", "jinja2", "cryptography.x509")  # the toolkit imports them on first use
+MAX_REQUEST = 1 << 17  # bytes: the arguments and the environment
+_start_lock = threading.Lock()
 _server: list[socket.socket] = []
 
 
-def run(words: Sequence[str], env: Mapping[str, str], folder: Path, timeout: float) -> subprocess.CompletedProcess[str]:
-    """As subprocess.run with captured output; subprocess.TimeoutExpired, with what it had said, when it takes too long."""
+def run(
+    arguments: Sequence[str], env: Mapping[str, str], folder: Path, timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """Like subprocess.run with captured output. subprocess.TimeoutExpired has the output so far."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        mine, theirs = socket.socketpair()
-        with mine:
+        ours, theirs = socket.socketpair()
+        with ours:
             with theirs:
-                request = json.dumps([list(words), dict(env), str(folder)]).encode()
-                socket.send_fds(_door(), [request], [out.fileno(), err.fileno(), theirs.fileno()])
-            process = _number(mine)
-            mine.settimeout(timeout)
+                request = json.dumps([list(arguments), dict(env), str(folder)]).encode()
+                socket.send_fds(_server_socket(), [request], [out.fileno(), err.fileno(), theirs.fileno()])
+            pid = _receive_int(ours)
+            ours.settimeout(timeout)
             try:
-                code = _number(mine)
+                code = _receive_int(ours)
             except TimeoutError:
-                os.kill(process, signal.SIGKILL)
-                raise subprocess.TimeoutExpired(list(words), timeout, _whole(out), _whole(err)) from None
-        return subprocess.CompletedProcess(list(words), code, _whole(out).decode(), _whole(err).decode())
+                os.kill(pid, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(list(arguments), timeout, _read_all(out), _read_all(err)) from None
+        return subprocess.CompletedProcess(list(arguments), code, _read_all(out).decode(), _read_all(err).decode())
 
 
-def _whole(file: IO[bytes]) -> bytes:
+def _read_all(file: IO[bytes]) -> bytes:
     file.seek(0)
     return file.read()
 
 
-def _number(link: socket.socket) -> int:
-    found = link.recv(4, socket.MSG_WAITALL)
-    if len(found) < 4:
-        raise ConnectionError("the server of warm.py has ended")
-    return int.from_bytes(found, "big", signed=True)
+def _receive_int(link: socket.socket) -> int:
+    data = link.recv(4, socket.MSG_WAITALL)
+    if len(data) < 4:
+        raise ConnectionError("the server of forked_inv.py has ended")
+    return int.from_bytes(data, "big", signed=True)
 
 
-def _door() -> socket.socket:
-    """To the server, which is started by the first who asks, and ends when this process does."""
-    with _starting:
+def _server_socket() -> socket.socket:
+    """The connection to the server. The first call starts the server, which ends when this process ends."""
+    with _start_lock:
         if not _server:
-            mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
-                words = [sys.executable, "-m", "tests.lab.forked_inv", str(theirs.fileno())]
-                subprocess.Popen(words, cwd=ROOT, pass_fds=[theirs.fileno()])
-            _server.append(mine)
+                argv = [sys.executable, "-m", "tests.lab.forked_inv", str(theirs.fileno())]
+                subprocess.Popen(argv, cwd=ROOT, pass_fds=[theirs.fileno()])
+            _server.append(ours)
         return _server[0]
 
 
-def _serve(door: socket.socket) -> None:
+def _serve(requests: socket.socket) -> None:
     for module in pkgutil.walk_packages([str(ROOT / "fabfile")], "fabfile."):
         importlib.import_module(module.name)
-    for name in ("invoke.main", *LATER):
+    for name in ("invoke.main", *LAZY_IMPORTS):
         importlib.import_module(name)
-    gc.freeze()  # what all share is not walked, and so not copied, in each
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who answer
+    gc.freeze()  # a collection in a fork does not walk the shared objects, and so does not copy their pages
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks that handle requests
     while True:
-        request, fds, _, _ = socket.recv_fds(door, LARGEST, 3)
+        request, fds, _, _ = socket.recv_fds(requests, MAX_REQUEST, 3)
         if not request:
             return
         if os.fork() == 0:
-            door.close()
+            requests.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            _answer(*json.loads(request), fds)
+            arguments, env, folder = json.loads(request)
+            _handle(arguments, env, folder, fds)
         for fd in fds:
             os.close(fd)
 
 
-def _answer(words: list[str], env: dict[str, str], folder: str, fds: list[int]) -> NoReturn:
+def _handle(arguments: list[str], env: dict[str, str], folder: str, fds: list[int]) -> NoReturn:
+    """Runs `inv` in another fork. Sends its PID, and its exit code when it ends."""
     child = os.fork()
     if child == 0:
-        _become(words, env, folder, fds)
+        _run_inv(arguments, env, folder, fds)
     with socket.socket(fileno=fds[2]) as link, suppress(BrokenPipeError):
         link.sendall(child.to_bytes(4, "big"))
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -101,7 +106,7 @@ def _answer(words: list[str], env: dict[str, str], folder: str, fds: list[int]) 
     os._exit(0)
 
 
-def _become(words: list[str], env: dict[str, str], folder: str, fds: list[int]) -> NoReturn:
+def _run_inv(arguments: list[str], env: dict[str, str], folder: str, fds: list[int]) -> NoReturn:
     from invoke.main import program
 
     os.environ.clear()
@@ -111,7 +116,7 @@ def _become(words: list[str], env: dict[str, str], folder: str, fds: list[int]) 
         os.dup2(fd, number)
     for fd in fds:
         os.close(fd)
-    sys.argv = ["inv", *words]
+    sys.argv = ["inv", *arguments]
     program.run(sys.argv)
     sys.exit(0)
 

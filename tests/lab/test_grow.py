@@ -10,7 +10,7 @@ pytestmark = pytest.mark.lab
 
 
 def fingerprint(lab: Lab, host: str) -> str:
-    return lab.on(host, "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub").split()[1]
+    return lab.run(host, "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub").split()[1]
 
 
 def test_a_wrong_fingerprint_adds_nothing(lab: Lab) -> None:
@@ -35,19 +35,19 @@ def test_yes_alone_does_not_vouch_for_a_key(lab: Lab) -> None:
 def test_a_failed_deploy_leaves_hosts_yml_as_it_was(lab: Lab) -> None:
     """A host that cannot be deployed (its disk is full) is not in hosts.yml afterwards."""
     before = lab.inventory.read_bytes()
-    lab.on("spare", "mkdir -p /var/lib/nexus && mount -t tmpfs -o size=5m tmpfs /var/lib/nexus")
+    lab.run("spare", "mkdir -p /var/lib/nexus && mount -t tmpfs -o size=5m tmpfs /var/lib/nexus")
     done = lab.inv("add-worker", "127.0.7.7", "--yes", "--fingerprint", fingerprint(lab, "spare"))
-    lab.on("spare", "umount /var/lib/nexus")
+    lab.run("spare", "umount /var/lib/nexus")
     assert done.returncode == 1
     assert lab.inventory.read_bytes() == before
-    assert lab.on("spare", "ls /usr/local/bin /etc/consul.d 2>/dev/null", check=False).split() == ["/usr/local/bin:"]
+    assert lab.run("spare", "ls /usr/local/bin /etc/consul.d 2>/dev/null", check=False).split() == ["/usr/local/bin:"]
 
 
 def test_add_worker_joins_the_spare_and_keeps_every_other_byte(lab: Lab) -> None:
     """add-worker pins, adds, deploys and waits: seven members are alive, and hosts.yml has one line more."""
     before = lab.inventory.read_text()
-    lab.ok("add-worker", "127.0.7.7", "--yes", "--fingerprint", fingerprint(lab, "spare"))
-    assert lab.on("m1", "consul members").count("alive") == 7
+    lab.inv_ok("add-worker", "127.0.7.7", "--yes", "--fingerprint", fingerprint(lab, "spare"))
+    assert lab.run("m1", "consul members").count("alive") == 7
     added = [line for line in lab.inventory.read_text().splitlines() if line not in before.splitlines()]
     assert added == ["  w3: {ssh: 127.0.7.7, roles: [worker]}"]
     assert lab.status()["healthy"]
@@ -55,7 +55,7 @@ def test_add_worker_joins_the_spare_and_keeps_every_other_byte(lab: Lab) -> None
     assert again.returncode == 1
     assert "already" in again.stderr
     lab.inventory.write_text(before)
-    lab.on("spare", "systemctl disable --now nexus-worker consul nexus-firewall")
+    lab.run("spare", "systemctl disable --now nexus-worker consul nexus-firewall")
     lab.consul("m1", "force-leave w3")
     lab.consul("m1", "force-leave -prune w3")
 

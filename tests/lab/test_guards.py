@@ -12,19 +12,19 @@ from .conftest import Lab
 pytestmark = pytest.mark.lab
 
 
-def test_a_primary_that_the_inventory_does_not_name_stops_the_deploy(well: Lab, tmp_path: Path) -> None:
+def test_a_primary_that_the_inventory_does_not_name_stops_the_deploy(restored_lab: Lab, tmp_path: Path) -> None:
     """With m3 primary and missing from hosts.yml, deploy names m3 and changes nothing."""
-    well.ok("promote", "m3", "--yes")
-    assert well.status()["primary"] == "m3"
-    other = well.variant(tmp_path, "  m3: {ssh: 127.0.7.3, roles: [manager]}\n", "")
-    before = well.on("m1", "cat /etc/consul.d/consul.hcl")
+    restored_lab.inv_ok("promote", "m3", "--yes")
+    assert restored_lab.status()["primary"] == "m3"
+    other = restored_lab.variant(tmp_path, "  m3: {ssh: 127.0.7.3, roles: [manager]}\n", "")
+    before = restored_lab.run("m1", "cat /etc/consul.d/consul.hcl")
     done = other.inv("deploy", "--yes")
     assert done.returncode == 1
     assert "primary manager is m3" in done.stderr
     assert "hint:" in done.stderr
-    assert well.on("m1", "cat /etc/consul.d/consul.hcl") == before
-    well.on("w1", "echo '# drift' >> /etc/consul.d/consul.hcl")
-    well.deploy()
+    assert restored_lab.run("m1", "cat /etc/consul.d/consul.hcl") == before
+    restored_lab.run("w1", "echo '# drift' >> /etc/consul.d/consul.hcl")
+    restored_lab.deploy()
 
 
 def test_a_host_of_another_cluster_stops_the_deploy(lab: Lab, tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_lost_state_folder_is_noticed_and_adopted_on_request(lab: Lab, tmp_pat
     assert "secrets.import" in unarmed.stderr
     (tmp_path / "state" / "lab").mkdir(parents=True, exist_ok=True)
     (tmp_path / "state" / "lab" / "secrets.json").write_text(json.dumps(lab.secrets()))
-    lab.ok("deploy", "--yes", "--adopt", env=empty)
+    lab.inv_ok("deploy", "--yes", "--adopt", env=empty)
     assert lab.inv("plan").returncode == 0
 
 

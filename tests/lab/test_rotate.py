@@ -30,72 +30,74 @@ except OSError:
 
 def shown(lab: Lab) -> tuple[str, str]:
     """(main PID, sum of the certificate that the server on m1 shows to whoever calls; "" where it does not answer)."""
-    pid = lab.on("m1", "systemctl show -p MainPID --value consul").strip()
-    return pid, lab.on("m1", "python3 -", stdin=_SHOWN).strip()
+    pid = lab.run("m1", "systemctl show -p MainPID --value consul").strip()
+    return pid, lab.run("m1", "python3 -", stdin=_SHOWN).strip()
 
 
 def starts(lab: Lab) -> dict[str, int]:
     """Host -> how often systemd has started Consul there."""
-    return {h: int(lab.on(h, "journalctl -u consul -o cat | grep -c '^Started consul.service'")) for h in HOSTS}
+    return {h: int(lab.run(h, "journalctl -u consul -o cat | grep -c '^Started consul.service'")) for h in HOSTS}
 
 
-def test_a_gossip_rotation_restarts_nobody(well: Lab) -> None:
+def test_a_gossip_rotation_restarts_nobody(restored_lab: Lab) -> None:
     """Afterwards every agent has the new key only, all six are alive, and no agent was restarted."""
-    old, before = well.secrets()["gossip"], consul_pids(well)
-    well.ok("secrets.rotate", "gossip", "--yes")
-    new = well.secrets()["gossip"]
+    old, before = restored_lab.secrets()["gossip"], consul_pids(restored_lab)
+    restored_lab.inv_ok("secrets.rotate", "gossip", "--yes")
+    new = restored_lab.secrets()["gossip"]
     assert new != old
-    assert consul_pids(well) == before
-    ring = well.ok("consul", "--", "keyring", "-list")
+    assert consul_pids(restored_lab) == before
+    ring = restored_lab.inv_ok("consul", "--", "keyring", "-list")
     assert str(new) in ring
     assert str(old) not in ring
-    assert well.ok("consul", "--", "members").count("alive") == 6
-    well.on("w1", "systemctl restart consul")
-    well.eventually("m1", "consul members | grep '^w1 .*alive'")
+    assert restored_lab.inv_ok("consul", "--", "members").count("alive") == 6
+    restored_lab.run("w1", "systemctl restart consul")
+    restored_lab.eventually("m1", "consul members | grep '^w1 .*alive'")
 
 
-def test_a_certificate_rotation_ends_with_the_new_ca_alone(well: Lab) -> None:
+def test_a_certificate_rotation_ends_with_the_new_ca_alone(restored_lab: Lab) -> None:
     """Three passes and one restart later every host trusts and shows the new CA only, and the quorum was never lost."""
-    before, started, first = well.on("w1", "cat /etc/consul.d/tls/ca.pem"), starts(well), shown(well)
+    before = restored_lab.run("w1", "cat /etc/consul.d/tls/ca.pem")
+    started, first = starts(restored_lab), shown(restored_lab)
     assert first[1]
     seen = set()
-    running = well.start("secrets.rotate", "certs", "--yes")
+    running = restored_lab.start_inv("secrets.rotate", "certs", "--yes")
     lost = 0
     while running.poll() is None:
-        up = sum(well.on(m, "systemctl is-active consul", check=False).strip() == "active" for m in ("m1", "m2", "m3"))
+        states = [restored_lab.run(m, "systemctl is-active consul", check=False).strip() for m in ("m1", "m2", "m3")]
+        up = states.count("active")
         lost += up < 2
-        seen.add(shown(well))
+        seen.add(shown(restored_lab))
     assert running.returncode == 0
     assert lost == 0
     assert {sum_ for pid, sum_ in seen if pid == first[0]} - {first[1], ""}  # the new one, by a reload alone
-    assert starts(well) == {host: times + 1 for host, times in started.items()}
+    assert starts(restored_lab) == {host: times + 1 for host, times in started.items()}
     for host in HOSTS:
-        now = well.on(host, "cat /etc/consul.d/tls/ca.pem")
+        now = restored_lab.run(host, "cat /etc/consul.d/tls/ca.pem")
         assert now.count("BEGIN CERTIFICATE") == 1
         assert now != before
-        well.on(host, "openssl verify -CAfile /etc/consul.d/tls/ca.pem /etc/consul.d/tls/cert.pem")
-    assert well.status()["healthy"]
+        restored_lab.run(host, "openssl verify -CAfile /etc/consul.d/tls/ca.pem /etc/consul.d/tls/cert.pem")
+    assert restored_lab.status()["healthy"]
 
 
-def test_a_second_operator_takes_part(well: Lab, tmp_path: Path) -> None:
+def test_a_second_operator_takes_part(restored_lab: Lab, tmp_path: Path) -> None:
     """What export writes, import opens elsewhere with the passphrase only; there plan then finds nothing to do."""
     (tmp_path / "pass").write_text("correct horse battery\n")
     (tmp_path / "wrong").write_text("wrong horse battery\n")
     file = tmp_path / "lab.age"
-    well.ok("secrets.export", str(file), "--passphrase-file", str(tmp_path / "pass"))
+    restored_lab.inv_ok("secrets.export", str(file), "--passphrase-file", str(tmp_path / "pass"))
     assert oct(file.stat().st_mode & 0o777) == "0o600"
     other = {"NEXUS_STATE": str(tmp_path / "state")}
-    assert well.inv("plan", env=other).returncode == 1
-    wrong = well.inv("secrets.import", str(file), "--passphrase-file", str(tmp_path / "wrong"), env=other)
+    assert restored_lab.inv("plan", env=other).returncode == 1
+    wrong = restored_lab.inv("secrets.import", str(file), "--passphrase-file", str(tmp_path / "wrong"), env=other)
     assert wrong.returncode == 1
     assert "cannot be opened" in wrong.stderr
-    well.ok("secrets.import", str(file), "--passphrase-file", str(tmp_path / "pass"), env=other)
-    assert well.inv("plan", env=other).returncode == 0
+    restored_lab.inv_ok("secrets.import", str(file), "--passphrase-file", str(tmp_path / "pass"), env=other)
+    assert restored_lab.inv("plan", env=other).returncode == 0
 
 
-def test_ui_opens_the_api_on_a_local_port(well: Lab) -> None:
+def test_ui_opens_the_api_on_a_local_port(restored_lab: Lab) -> None:
     """While `inv ui` runs, Consul answers on the named local port; afterwards nothing listens there."""
-    running = well.start("ui", "--port", "18500")
+    running = restored_lab.start_inv("ui", "--port", "18500")
     try:
         until = time.monotonic() + 20
         answer = ""

@@ -15,8 +15,8 @@ import pytest
 
 from fabfile.lab import compose
 
-from .attack import assert_clean, secret_values, traces
 from .conftest import HOSTS, Lab, wipe
+from .security_checks import assert_no_secrets, deployed_files, secret_values
 
 pytestmark = pytest.mark.lab
 
@@ -62,7 +62,7 @@ class Watched:
     loose: dict[str, str]  # host -> files that all could read for a moment
     here: str
     here_loose: set[str]
-    gameday_view: int
+    rounds: int
 
 
 @pytest.fixture(scope="module")
@@ -73,18 +73,18 @@ def watched(fresh_lab: Lab) -> Watched:
         wipe(lab)
         shutil.rmtree(lab.state, ignore_errors=True)
     for host in ("w1", "m1"):
-        lab.on(host, "rm -f /run/watch.*; cat >/run/watch.py", stdin=_WATCH)
+        lab.run(host, "rm -f /run/watch.*; cat >/run/watch.py", stdin=_WATCH)
         subprocess.run(["docker", "exec", "--detach", compose.container(host), "python3", "/run/watch.py",
                         "/etc/consul.d", "/var/lib/nexus", "/var/lib/consul"], check=True)  # fmt: skip
     here: set[bytes] = set()
     loose: set[str] = set()
-    gameday_view = 0
+    rounds = 0
     stop = threading.Event()
 
     def look() -> None:
-        nonlocal gameday_view
+        nonlocal rounds
         while not stop.is_set():
-            gameday_view += 1
+            rounds += 1
             for pid in filter(str.isdigit, os.listdir("/proc")):
                 for what in ("cmdline", "environ"):
                     try:
@@ -104,12 +104,12 @@ def watched(fresh_lab: Lab) -> Watched:
     said = {}
     try:
         for words in (("plan",), ("plan", "--json"), ("deploy", "--yes"), ("status", "--json")):
-            done = lab.inv(*words, own=True)
+            done = lab.inv(*words, new_interpreter=True)
             assert done.returncode == (2 if words[0] == "plan" else 0), f"{words}: {done.stdout}{done.stderr}"
             said[" ".join(words)] = done.stdout + done.stderr
-        lab.on("w1", "echo '# drift' >>/etc/systemd/system/consul.service; mv /usr/bin/sha256sum /usr/bin/sha256sum.away")
-        done = lab.inv("deploy", "--yes", "--debug", own=True)
-        lab.on("w1", "mv /usr/bin/sha256sum.away /usr/bin/sha256sum")
+        lab.run("w1", "echo '# drift' >>/etc/systemd/system/consul.service; mv /usr/bin/sha256sum /usr/bin/sha256sum.away")
+        done = lab.inv("deploy", "--yes", "--debug", new_interpreter=True)
+        lab.run("w1", "mv /usr/bin/sha256sum.away /usr/bin/sha256sum")
         said["deploy --debug"] = done.stdout + done.stderr
         assert done.returncode != 0
         assert "w1" in done.stderr
@@ -118,24 +118,24 @@ def watched(fresh_lab: Lab) -> Watched:
         stop.set()
         watcher.join()
         for host in ("w1", "m1"):
-            lab.on(host, "touch /run/watch.stop")
+            lab.run(host, "touch /run/watch.stop")
             lab.eventually(host, "test -e /run/watch.done")
-    text = {h: lab.on(h, "cat /run/watch.seen") for h in ("w1", "m1")}
-    open_ = {h: lab.on(h, "cat /run/watch.loose") for h in ("w1", "m1")}
-    return Watched(lab, said, text, open_, b"\n".join(here).decode("utf-8", "replace"), loose, gameday_view)
+    text = {h: lab.run(h, "cat /run/watch.seen") for h in ("w1", "m1")}
+    open_ = {h: lab.run(h, "cat /run/watch.loose") for h in ("w1", "m1")}
+    return Watched(lab, said, text, open_, b"\n".join(here).decode("utf-8", "replace"), loose, rounds)
 
 
 def test_no_secret_is_in_any_argv_or_environment(watched: Watched) -> None:
     """Sampled all through a fresh deploy: no process on m1, w1 or the operator's machine is called with a secret."""
     values = secret_values(watched.lab.secrets())
     assert len(values) > 20
-    assert watched.gameday_view > 50
+    assert watched.rounds > 50
     assert "consul agent" in watched.hosts["w1"]
     assert "apply.sh" in watched.hosts["w1"]
     assert "-m invoke" in watched.here.replace("\0", " ")
     for host, text in watched.hosts.items():
-        assert_clean(text, values, f"{host}: an argv or environment")
-    assert_clean(watched.here, values, "an argv or environment of the operator's side")
+        assert_no_secrets(text, values, f"{host}: an argv or environment")
+    assert_no_secrets(watched.here, values, "an argv or environment of the operator's side")
 
 
 def test_no_secret_is_said_or_logged(watched: Watched) -> None:
@@ -144,11 +144,11 @@ def test_no_secret_is_said_or_logged(watched: Watched) -> None:
     assert "Traceback" in watched.said["deploy --debug"]
     assert "secret-key.pem" in watched.said["plan"]
     for words, text in watched.said.items():
-        assert_clean(text, values, f"inv {words}")
+        assert_no_secrets(text, values, f"inv {words}")
     for host in HOSTS:
-        assert_clean(watched.lab.on(host, "journalctl --no-pager -o cat -n 100000"), values, f"{host}'s journal")
-        kept = watched.lab.on(host, "cat /var/lib/nexus/history /var/lib/nexus/generations/*/* 2>/dev/null", check=False)
-        assert_clean(kept, values, f"{host}'s record of deploys")
+        assert_no_secrets(watched.lab.run(host, "journalctl --no-pager -o cat -n 100000"), values, f"{host}'s journal")
+        kept = watched.lab.run(host, "cat /var/lib/nexus/history /var/lib/nexus/generations/*/* 2>/dev/null", check=False)
+        assert_no_secrets(kept, values, f"{host}'s record of deploys")
 
 
 def test_no_file_is_open_to_others_not_even_for_a_moment(watched: Watched) -> None:
@@ -162,15 +162,15 @@ def test_nobody_reads_nothing(watched: Watched) -> None:
     lab = watched.lab
     for host in HOSTS:
         places = "/etc/consul.d /var/lib/consul /var/lib/nexus"
-        files = lab.on(host, f"find {places} -type f").split()
+        files = lab.run(host, f"find {places} -type f").split()
         assert "/etc/consul.d/tls/secret-key.pem" in files
         tries = "while read f; do head -c 1 $f >/dev/null 2>&1 && echo $f; done; :"
-        opened = lab.on(host, f"runuser -u nobody -- sh -c '{tries}'", stdin="\n".join(files) + "\n")
+        opened = lab.run(host, f"runuser -u nobody -- sh -c '{tries}'", stdin="\n".join(files) + "\n")
         assert opened == ""
-        assert lab.on(host, f"runuser -u nobody -- ls {places} /etc/consul.d/tls 2>/dev/null", check=False) == ""
-        assert lab.on(host, f"find {places} -type f -perm /o+rwx -size -1024k") == ""  # bigger ones are the programs
+        assert lab.run(host, f"runuser -u nobody -- ls {places} /etc/consul.d/tls 2>/dev/null", check=False) == ""
+        assert lab.run(host, f"find {places} -type f -perm /o+rwx -size -1024k") == ""  # bigger ones are the programs
         environ = "runuser -u nobody -- cat /proc/$(pgrep -xo consul)/environ 2>/dev/null"
-        assert lab.on(host, environ, check=False) == ""
+        assert lab.run(host, environ, check=False) == ""
 
 
 def test_lost_secrets_stop_everything_before_a_change(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -178,7 +178,7 @@ def test_lost_secrets_stop_everything_before_a_change(lab: Lab, tmp_path_factory
     lab.deploy()
     file = lab.state / "secrets.json"
     kept = file.with_name("kept")
-    before = traces(lab)
+    before = deployed_files(lab)
     file.rename(kept)
     try:
         for words in (("plan",), ("deploy", "--yes"), ("deploy", "--yes", "--adopt"), ("rollback", "--yes")):
@@ -195,9 +195,9 @@ def test_lost_secrets_stop_everything_before_a_change(lab: Lab, tmp_path_factory
             assert done.returncode == 1
             assert f"{file.name} cannot be read" in done.stderr.replace("\n", "")
             assert "Traceback" not in done.stderr
-            assert_clean(done.stdout + done.stderr, secret_values(json.loads(text)), "the error")
+            assert_no_secrets(done.stdout + done.stderr, secret_values(json.loads(text)), "the error")
             assert file.read_text() == text[: len(text) // 2]
     finally:
         kept.replace(file)
-    assert traces(lab) == before
+    assert deployed_files(lab) == before
     assert lab.inv("plan").returncode == 0

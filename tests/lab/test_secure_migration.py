@@ -65,7 +65,7 @@ class Open:
 
     def watch(self) -> None:
         for host in ("m1", "w1"):
-            self.lab.on(host, "rm -f /run/leader.*; cat >/run/leader.py", stdin=_WATCH)
+            self.lab.run(host, "rm -f /run/leader.*; cat >/run/leader.py", stdin=_WATCH)
             words = ["docker", "exec", "--detach", compose.container(host), "python3", "/run/leader.py"]
             subprocess.run(words, check=True)
 
@@ -73,8 +73,8 @@ class Open:
         """Host -> the longest time in which its agent told no leader; the watching ends."""
         gaps = {}
         for host in ("m1", "w1"):
-            self.lab.on(host, "touch /run/leader.stop; sleep 0.3")
-            rows = [line.split() for line in self.lab.on(host, "cat /run/leader.log").splitlines()]
+            self.lab.run(host, "touch /run/leader.stop; sleep 0.3")
+            rows = [line.split() for line in self.lab.run(host, "cat /run/leader.log").splitlines()]
             assert len(rows) > 20
             good = [float(at) for at, leader in rows if leader != "-"]
             ends = [float(rows[0][0]), *good, float(rows[-1][0])]
@@ -97,7 +97,7 @@ class Open:
         """Observation with the management token once there is one, else without."""
         file = self.lab.state / "secrets.json"
         token = json.loads(file.read_text())["management"] if file.exists() else None
-        said = self.lab.on(
+        said = self.lab.run(
             "m1",
             f"umask 077; h=$(mktemp); cat >$h; curl -s -H @$h '{API}/health/service/legacy?passing'; rm $h",
             stdin=f"X-Consul-Token: {token}\n" if token else "",
@@ -108,7 +108,7 @@ class Open:
         """Nobody without a token writes; gossip is encrypted; all are alive, and on the full level."""
         lab = self.lab
         for host in ("m1", "w1"):
-            code = lab.on(host, f"curl -s -o /dev/null -w '%{{http_code}}' -X PUT -d x {API}/kv/nexus/primary")
+            code = lab.run(host, f"curl -s -o /dev/null -w '%{{http_code}}' -X PUT -d x {API}/kv/nexus/primary")
             assert code == "403", host
         until = time.monotonic() + 30  # gossip's questions may be lost: asked again
         while f"[{len(HOSTS)}/{len(HOSTS)}]" not in (keyring := lab.consul("m1", "keyring -list", check=False)):
@@ -119,8 +119,8 @@ class Open:
         voters = lab.consul("m1", "operator raft list-peers").splitlines()[1:]
         assert sorted(line.split()[0] for line in voters) == sorted(MANAGERS)
         for host in HOSTS:
-            assert json.loads(lab.on(host, "cat /etc/nexus/host.json"))["security"] == 3
-            assert "198.18.7" in lab.on(host, "nft list table inet nexus")
+            assert json.loads(lab.run(host, "cat /etc/nexus/host.json"))["security"] == 3
+            assert "198.18.7" in lab.run(host, "nft list table inet nexus")
         assert lab.inv("plan").returncode == 0
         until = time.monotonic() + 30
         while not (status := lab.status())["healthy"] and time.monotonic() < until:
@@ -139,16 +139,17 @@ def opened(lab: Lab, toolkit_before: Path) -> Iterator[Open]:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert not (lab.state / "secrets.json").exists()
-    assert "security" not in lab.on("m1", "cat /etc/nexus/host.json")
-    lab.on("m1", f"curl -sf -X PUT -d x {API}/kv/open | grep true")
-    lab.on("w1", "systemd-run --quiet --unit=legacy python3 -m http.server 8088 --directory /run/lock")
+    assert "security" not in lab.run("m1", "cat /etc/nexus/host.json")
+    lab.run("m1", f"curl -sf -X PUT -d x {API}/kv/open | grep true")
+    lab.run("w1", "systemd-run --quiet --unit=legacy python3 -m http.server 8088 --directory /run/lock")
     check = '{"Name": "legacy", "Port": 8088, "Check": {"TCP": "127.0.0.1:8088", "Interval": "1s", "Timeout": "1s"}}'
-    lab.on("w1", f"curl -sf -X PUT -d '{check}' {API}/agent/service/register")
+    lab.run("w1", f"curl -sf -X PUT -d '{check}' {API}/agent/service/register")
     lab.eventually("m1", f"curl -s '{API}/health/service/legacy?passing' | grep -q legacy")
-    yield Open(lab, lab.on("w1", "systemctl show --value -p MainPID legacy").strip())
-    lab.on("w1", f"touch /run/leader.stop; systemctl stop legacy; curl -s -X PUT {API}/agent/service/deregister/legacy",
-           check=False)  # fmt: skip
-    lab.on("m1", "touch /run/leader.stop")
+    yield Open(lab, lab.run("w1", "systemctl show --value -p MainPID legacy").strip())
+    lab.run("w1",
+            f"touch /run/leader.stop; systemctl stop legacy; curl -s -X PUT {API}/agent/service/deregister/legacy",
+            check=False)  # fmt: skip
+    lab.run("m1", "touch /run/leader.stop")
 
 
 def test_an_open_cluster_becomes_secure_and_loses_nothing(opened: Open) -> None:
@@ -162,7 +163,7 @@ def test_an_open_cluster_becomes_secure_and_loses_nothing(opened: Open) -> None:
     print(f"secured in {took:.1f} s; longest time without a leader: {gaps}")
     assert "security level 3 of 3" in said
     assert max(gaps.values()) < LONGEST
-    assert lab.on("w1", "systemctl show --value -p MainPID legacy").strip() == opened.pid
+    assert lab.run("w1", "systemctl show --value -p MainPID legacy").strip() == opened.pid
     assert opened.passes_soon()
     opened.assert_secure()
 
@@ -187,7 +188,7 @@ def test_securing_that_is_killed_half_way_is_finished_by_the_next_deploy(opened:
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
     time.sleep(1.5)
-    levels = {h: json.loads(lab.on(h, "cat /etc/nexus/host.json"))["security"] for h in HOSTS}
+    levels = {h: json.loads(lab.run(h, "cat /etc/nexus/host.json"))["security"] for h in HOSTS}
     print(f"killed at {levels}")
     assert min(levels.values()) < 3
     assert opened.passes_soon()
@@ -195,6 +196,6 @@ def test_securing_that_is_killed_half_way_is_finished_by_the_next_deploy(opened:
     gaps = opened.longest_gap()
     print(f"longest time without a leader: {gaps}")
     assert max(gaps.values()) < LONGEST
-    assert lab.on("w1", "systemctl show --value -p MainPID legacy").strip() == opened.pid
+    assert lab.run("w1", "systemctl show --value -p MainPID legacy").strip() == opened.pid
     assert opened.passes_soon()
     opened.assert_secure()

@@ -57,7 +57,7 @@ EMPTY = ("", "[]", "null", "false")
 def call(lab: Lab, host: str, token: str, action: tuple[str, str, str]) -> tuple[int, str]:
     """One HTTP call with curl on the host's loopback. The token goes from stdin to a 0600 file, never into argv."""
     method, path, body = action
-    said = lab.on(
+    said = lab.run(
         host,
         "umask 077; h=$(mktemp); cat >$h; curl -s -m 10 -o - -w '\\n%{http_code}' -H @$h -X " + method
         + (f" --data-binary {shlex.quote(body)}" if body else "")
@@ -78,7 +78,7 @@ def as_manager(lab: Lab, method: str, path: str, body: str = "") -> str:
 def playground(lab: Lab) -> Iterator[str]:
     """Keys to read, and a session to lock with; all of it taken away afterwards. The next deploy starts what is off."""
     for host in MANAGERS:
-        lab.on(host, "systemctl stop nexus-orchestrator")  # or the lock would be taken
+        lab.run(host, "systemctl stop nexus-orchestrator")  # or the lock would be taken
     for host in ("w1", "w2"):
         as_manager(lab, "PUT", f"kv/nexus/placement/{host}/x", "task")
     session = json.loads(as_manager(lab, "PUT", "session/create", '{"TTL": "60s", "LockDelay": "1ms"}'))["ID"]

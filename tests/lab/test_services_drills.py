@@ -21,8 +21,7 @@ import pytest
 from fabfile.core.errors import NexusError
 from fabfile.core.state.topology import Address
 from fabfile.drills.course.fault_driver import FaultDriver, FaultUnsupported
-from fabfile.drills.faults import catalogue as faults
-from fabfile.drills.faults import targets
+from fabfile.drills.faults import catalogue, targets
 from fabfile.drills.faults.targets import Target
 from fabfile.edge.disk.inventory import load
 from fabfile.edge.ssh.fleet import Fleet
@@ -46,26 +45,27 @@ ps -eo comm= | grep -E '^(consul|caddy|dockerd|python3)' | sort | uniq -c
 
 
 def state_of(lab: Lab, host: str) -> str:
-    return lab.on(host, f"({_STATE}) 2>/dev/null", check=False)
+    return lab.run(host, f"({_STATE}) 2>/dev/null", check=False)
 
 
 def left(lab: Lab) -> list[str]:
     """Faults that are anywhere on the hosts, by their own folders."""
 
     def look(host: str) -> list[str]:
-        return [f"{host}: {name}" for name in lab.on(host, "ls /var/lib/nexus/faults 2>/dev/null", check=False).split()]
+        names = lab.run(host, "ls /var/lib/nexus/faults 2>/dev/null", check=False).split()
+        return [f"{host}: {name}" for name in names]
 
     with ThreadPoolExecutor(len(HOSTS)) as pool:
         return [line for lines in pool.map(look, HOSTS) for line in lines]
 
 
 def main_pid(lab: Lab, host: str, unit: str) -> str:
-    return lab.on(host, f"systemctl show -P MainPID {unit}").strip()
+    return lab.run(host, f"systemctl show -P MainPID {unit}").strip()
 
 
 def is_stopped(lab: Lab, host: str, unit: str) -> bool:
     """By the kernel's word: T is a process that SIGSTOP stopped."""
-    return lab.on(host, f"ps -o stat= -p {main_pid(lab, host, unit)}", check=False).strip().startswith("T")
+    return lab.run(host, f"ps -o stat= -p {main_pid(lab, host, unit)}", check=False).strip().startswith("T")
 
 
 def drill(lab: Lab, name: str, *words: str, code: int = 0) -> dict[str, Any]:
@@ -104,15 +104,17 @@ class Running:
 
 
 @pytest.fixture
-def steady(served: Lab) -> Iterator[Lab]:
+def steady(services_lab: Lab) -> Iterator[Lab]:
     """All services as wanted and nothing left of any drill, before and after."""
-    eventually(lambda: served.status()["healthy"], 60, lambda: served.inv("status").stderr)
-    eventually(lambda: served.inv("service.list").returncode == 0, 60, lambda: served.inv("service.list").stdout)
-    assert left(served) == []
-    yield served
-    if left(served):
-        served.inv("chaos.heal")
-    assert left(served) == []
+    eventually(lambda: services_lab.status()["healthy"], 60, lambda: services_lab.inv("status").stderr)
+    eventually(
+        lambda: services_lab.inv("service.list").returncode == 0, 60, lambda: services_lab.inv("service.list").stdout
+    )
+    assert left(services_lab) == []
+    yield services_lab
+    if left(services_lab):
+        services_lab.inv("chaos.heal")
+    assert left(services_lab) == []
 
 
 # Consul's servers on m1, over the network of the hosts
@@ -146,16 +148,16 @@ _IDS = ["-".join([s[0], *s[1].values()]) for s in SHAPES]
 
 
 @pytest.fixture(scope="module")
-def tried(served: Lab) -> dict[str, BaseException | None]:
+def tried(services_lab: Lab) -> dict[str, BaseException | None]:
     """Shape -> what was wrong with it. One at a time on a host, and all hosts at once: each fault is one host's alone."""
-    eventually(lambda: served.inv("service.list").returncode == 0, 60)
-    there = hosts_of(served, "hello")[0]
+    eventually(lambda: services_lab.inv("service.list").returncode == 0, 60)
+    there = hosts_of(services_lab, "hello")[0]
     lanes: dict[str, list[int]] = {}
     for number, (_, _, place, _) in enumerate(SHAPES):
         lanes.setdefault(there if place == "hello" else place, []).append(number)
 
     def lane(host: str) -> list[tuple[str, BaseException | None]]:
-        return [(_IDS[n], _wrong(served, host, *SHAPES[n])) for n in lanes[host]]
+        return [(_IDS[n], _wrong(services_lab, host, *SHAPES[n])) for n in lanes[host]]
 
     with ThreadPoolExecutor(len(lanes)) as pool:
         return {name: error for found in pool.map(lane, lanes) for name, error in found}
@@ -170,19 +172,19 @@ def _wrong(lab: Lab, host: str, name: str, given: dict[str, str], _: str, proof:
 
 
 def _try(lab: Lab, host: str, name: str, given: dict[str, str], proof: str) -> None:
-    fault = faults.FAULTS[name]
-    values = faults.arguments(fault, given)
+    fault = catalogue.FAULTS[name]
+    values = catalogue.argument_values(fault, given)
     service = "hello" if fault.on_service else None
-    unit = faults.unit_of(fault, values, service) or ""
+    unit = catalogue.unit_of(fault, values, service) or ""
     cluster, _ = load(str(lab.inventory), os.environ, Path.cwd())
-    words = faults.script_arguments(
-        fault, values, service, targets.peers(fault, host, Target((host,), service, host), cluster, WHERE)
+    words = catalogue.script_arguments(
+        fault, values, service, targets.peer_addresses(fault, host, Target((host,), service, host), cluster, WHERE)
     )
     before, pid = state_of(lab, host), main_pid(lab, host, unit) if unit else ""
     driver = FaultDriver(secrets.token_hex(6), name, 60)
     with Fleet(cluster, [cluster.host(host)]) as fleet:
         driver.arm(fleet[host], words)
-        assert "nexus-fault" in lab.on(host, "systemctl list-timers --all --no-legend")
+        assert "nexus-fault" in lab.run(host, "systemctl list-timers --all --no-legend")
         try:
             driver.inject(fleet[host])
             if proof:
@@ -197,7 +199,7 @@ def _try(lab: Lab, host: str, name: str, given: dict[str, str], proof: str) -> N
 
 def shows(lab: Lab, host: str, proof: str) -> bool:
     try:
-        lab.on(host, proof)
+        lab.run(host, proof)
     except AssertionError:
         return False
     return True
@@ -237,12 +239,12 @@ def test_a_killed_process_and_a_killed_primary_are_drills_that_pass(steady: Lab,
     assert (record["verdict"], record["two_primaries"]) == ("PASS", [])
     assert len(record["primaries"]) >= 2
     assert record["primaries"][-1]["epoch"] > record["primaries"][0]["epoch"]
-    assert "kill-primary" in steady.ok("chaos.report")
+    assert "kill-primary" in steady.inv_ok("chaos.report")
 
 
 def test_nothing_is_injected_where_the_start_is_not_steady(steady: Lab) -> None:
     """A host that Consul has lost: refused with its name, and no host was armed."""
-    steady.on("w2", "systemctl stop consul")
+    steady.run("w2", "systemctl stop consul")
     try:
         eventually(lambda: "w2" in steady.consul("m1", "members | grep -E 'left|failed'", check=False), 30)
         done = steady.inv("chaos.kill-service", "--yes", "--target", "service:boxed")
@@ -251,7 +253,7 @@ def test_nothing_is_injected_where_the_start_is_not_steady(steady: Lab) -> None:
         assert "nothing was injected" in done.stderr
         assert left(steady) == []
     finally:
-        steady.on("w2", "systemctl start consul")
+        steady.run("w2", "systemctl start consul")
 
 
 def test_what_would_take_too_much_is_refused(steady: Lab) -> None:
@@ -262,7 +264,8 @@ def test_what_would_take_too_much_is_refused(steady: Lab) -> None:
     done = steady.inv("chaos.stop-host", "--target", "lb1", "--yes")
     assert done.returncode == 1
     assert "No load balancer would be left" in done.stderr
-    plan = json.loads(steady.ok("chaos.partition", "--dry-run", "--json", "--target", "majority", "--force", "to see it"))
+    arguments = ("chaos.partition", "--dry-run", "--json", "--target", "majority", "--force", "to see it")
+    plan = json.loads(steady.inv_ok(*arguments))
     assert plan["forced"] == "to see it"
     assert len(plan["hosts"]) == 2
     assert left(steady) == []
@@ -276,11 +279,11 @@ def test_a_second_drill_and_a_deploy_are_refused_and_ctrl_c_heals(steady: Lab, t
         done = steady.inv(*words)
         assert done.returncode == 1
         assert "drill packet-loss on w1" in done.stderr
-    assert "nexus_fault" in steady.on("w1", "nft list ruleset")
+    assert "nexus_fault" in steady.run("w1", "nft list ruleset")
     running.send(signal.SIGINT)
     assert running.process.wait(60) == 3, running.said
     assert "interrupted by the operator" in running.said
-    assert "nexus_fault" not in steady.on("w1", "nft list ruleset")
+    assert "nexus_fault" not in steady.run("w1", "nft list ruleset")
 
 
 def test_a_drill_whose_operator_is_killed_ends_by_the_hosts_own_timer(steady: Lab, tmp_path: Path) -> None:
@@ -296,7 +299,7 @@ def test_a_drill_whose_operator_is_killed_ends_by_the_hosts_own_timer(steady: La
     # 20 s and 2; a look at six hosts takes a while of its own
     eventually(lambda: not left(steady), 26 - (time.monotonic() - armed))
     assert not is_stopped(steady, host, "nexus-orchestrator")
-    assert "nothing was left" in steady.ok("chaos.heal")
+    assert "nothing was left" in steady.inv_ok("chaos.heal")
 
 
 def test_an_undo_that_fails_is_loud_and_heal_finishes_it(steady: Lab, tmp_path: Path) -> None:
@@ -304,31 +307,31 @@ def test_an_undo_that_fails_is_loud_and_heal_finishes_it(steady: Lab, tmp_path: 
     tries again every 5 s."""
     running = Running(steady, tmp_path / "log", "packet-loss", "--target", "w2", "--percent", "5")
     running.await_line(r" fault  +packet-loss on w2")
-    tool = steady.on("w2", "command -v nft || ls /usr/sbin/nft").strip()
-    steady.on("w2", f"mv {tool} {tool}.away")
+    tool = steady.run("w2", "command -v nft || ls /usr/sbin/nft").strip()
+    steady.run("w2", f"mv {tool} {tool}.away")
     try:
         running.send(signal.SIGINT)
         assert running.process.wait(120) == 1, running.said
         assert "THE UNDO FAILED on w2" in running.said
         assert "inv chaos.heal" in running.said
         assert steady.inv("chaos.heal").returncode == 1
-        assert "nexus_fault" in steady.on("w2", f"{tool}.away list ruleset")
+        assert "nexus_fault" in steady.run("w2", f"{tool}.away list ruleset")
     finally:
-        steady.on("w2", f"mv {tool}.away {tool}")
-    assert re.search("packet-loss is undone|nothing was left", steady.ok("chaos.heal"))
-    assert "nexus_fault" not in steady.on("w2", "nft list ruleset")
+        steady.run("w2", f"mv {tool}.away {tool}")
+    assert re.search("packet-loss is undone|nothing was left", steady.inv_ok("chaos.heal"))
+    assert "nexus_fault" not in steady.run("w2", "nft list ruleset")
 
 
 @pytest.mark.long  # a FAIL everyday: test_an_undo_that_fails_is_loud_and_heal_finishes_it
 def test_what_does_not_come_back_is_a_fail_at_its_time(steady: Lab, tmp_path: Path) -> None:
     """Caddy cannot start again: before the host undoes it by itself the drill gives up and says FAIL."""
-    binary = steady.on("lb1", "readlink -f /usr/local/bin/caddy").strip()
-    steady.on("lb1", f"mv {binary} {binary}.away")
+    binary = steady.run("lb1", "readlink -f /usr/local/bin/caddy").strip()
+    steady.run("lb1", f"mv {binary} {binary}.away")
     try:
         running = Running(steady, tmp_path / "log", "kill-balancer", "--no-load", "--ttl", "20")
         running.await_line(r" phase  +healing", 60)
     finally:
-        steady.on("lb1", f"mv {binary}.away {binary}; systemctl reset-failed caddy; systemctl start caddy")
+        steady.run("lb1", f"mv {binary}.away {binary}; systemctl reset-failed caddy; systemctl start caddy")
     assert running.process.wait(60) == 1, running.said
     assert "FAIL" in running.said
 
@@ -339,12 +342,12 @@ def test_a_host_without_power_is_replaced_and_comes_back(steady: Lab) -> None:
     record = drill(steady, "stop-host", "--target", "service:hello")
     assert record["verdict"] == "PASS", record["why"]
     assert record["requests"]["failed"] == 0
-    assert steady.on(record["hosts"][0], "uptime -s")
+    assert steady.run(record["hosts"][0], "uptime -s")
 
 
 def test_a_gameday_has_a_table_a_page_and_an_exit_code(steady: Lab) -> None:
     """A short one; what does not fit the cluster is left out with its reason, and does not count."""
-    said = steady.ok("chaos.gameday", "--only", "fill-disk,kill-agent", "--yes", timeout=300)
+    said = steady.inv_ok("chaos.gameday", "--only", "fill-disk,kill-agent", "--yes", timeout=300)
     assert said.count("PASS") >= 2
     assert "SKIPPED" in said
     page = re.search(r"report: (\S+gameday\.html)", said)

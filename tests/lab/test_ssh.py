@@ -66,13 +66,13 @@ def told(lab: Lab, silent: int, tmp_path_factory: pytest.TempPathFactory) -> Tol
         ("lb1", "ssh: 127.0.7.6,", "ssh: 127.0.7.6, user: asked,"),
     ):
         broken = broken.variant(folder / host, old, new)
-    lab.on("lb1", _ASKED)
+    lab.run("lb1", _ASKED)
     try:
         began = time.monotonic()
         done = broken.inv("detect")
         return Told(time.monotonic() - began, done.returncode, done.stdout, done.stderr)
     finally:
-        lab.on("lb1", "userdel -r asked; rm /etc/sudoers.d/asked", check=False)
+        lab.run("lb1", "userdel -r asked; rm /etc/sudoers.d/asked", check=False)
 
 
 def test_broken_hosts_do_not_keep_the_others_from_being_shown(told: Told) -> None:
@@ -98,12 +98,12 @@ def test_an_unknown_key_is_refused_until_trusted(lab: Lab, tmp_path: Path) -> No
     other = lab.variant(tmp_path, "known_hosts: known_hosts", f"known_hosts: {tmp_path}/known")
     refused = other.inv("detect", "--hosts", "m2")
     assert refused.returncode == 1
-    print_ = lab.on("m2", "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub").split()[1]
+    print_ = lab.run("m2", "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub").split()[1]
     assert f"is unknown (ssh-ed25519 {print_})" in refused.stderr
     assert other.inv("trust", "--hosts", "m2", "--yes").returncode == 1
-    other.ok("trust", "--hosts", "m2", "--yes", "--fingerprint", print_)
-    other.ok("detect", "--hosts", "m2")
-    assert "pinned already" in other.ok("trust", "--hosts", "m2", "--yes")
+    other.inv_ok("trust", "--hosts", "m2", "--yes", "--fingerprint", print_)
+    other.inv_ok("detect", "--hosts", "m2")
+    assert "pinned already" in other.inv_ok("trust", "--hosts", "m2", "--yes")
 
 
 def test_a_changed_key_is_refused_until_replaced(lab: Lab, tmp_path: Path) -> None:
@@ -117,10 +117,10 @@ def test_a_changed_key_is_refused_until_replaced(lab: Lab, tmp_path: Path) -> No
     assert refused.returncode == 1
     assert "has CHANGED" in refused.stderr
     assert "m1" in refused.stdout
-    print_ = lab.on("m2", "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub").split()[1]
+    print_ = lab.run("m2", "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub").split()[1]
     assert other.inv("trust", "--hosts", "m2", "--yes", "--fingerprint", print_).returncode == 1
-    other.ok("trust", "--hosts", "m2", "--yes", "--replace", "--fingerprint", print_)
-    other.ok("detect", "--hosts", "m1,m2")
+    other.inv_ok("trust", "--hosts", "m2", "--yes", "--replace", "--fingerprint", print_)
+    other.inv_ok("detect", "--hosts", "m1,m2")
     assert known.read_text().startswith("# mine\n")
 
 
@@ -136,7 +136,7 @@ def test_a_jump_host_is_used_and_its_key_checked(lab: Lab, tmp_path: Path) -> No
     through.inventory.write_text(
         through.inventory.read_text().replace("known_hosts: known_hosts", f"known_hosts: {known}")
     )
-    assert "198.18.7.12" in through.ok("detect", "--hosts", "m2")
+    assert "198.18.7.12" in through.inv_ok("detect", "--hosts", "m2")
     known.write_text(f"198.18.7.12 {by_name['127.0.7.2']}\n")
     refused = through.inv("detect", "--hosts", "m2")
     assert refused.returncode == 1
@@ -159,7 +159,7 @@ def test_proxyjump_of_ssh_config_is_honoured_and_checked(lab: Lab, tmp_path: Pat
         "hosts:\n  m2: {ssh: inner, roles: [manager]}\n"
     )
     other = Lab(inventory)
-    assert "m2" in other.ok("detect")
+    assert "m2" in other.inv_ok("detect")
     known.write_text(f"198.18.7.12 {by_name['127.0.7.2']}\n")
     refused = other.inv("detect")
     assert refused.returncode == 1

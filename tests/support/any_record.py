@@ -1,4 +1,4 @@
-"""Any record at all: what hypothesis makes of a drill, from the sane to the absurd."""
+"""Hypothesis strategies for the record of a drill, from usual values to absurd ones."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TypeAlias
 
 from hypothesis import strategies as st
 
-from fabfile.drills.verdict.record import KINDS, VERDICTS, Moment, Primary, Promise, Record, Requests, Sample
+from fabfile.drills.verdict.record import MOMENT_KINDS, VERDICTS, Moment, Primary, Promise, Record, Requests, Sample
 
-TEXT = st.text(max_size=40)  # with control characters and all; halves of surrogate pairs are in `drilled.HOSTILE`
+TEXT = st.text(max_size=40)  # with control characters; a lone surrogate is in `drill_records.HOSTILE`
 NUMBER = st.floats(-1e12, 1e12, allow_nan=False)
 SHORT = st.floats(0, 700, allow_nan=False).map(lambda v: round(v, 2))
 COUNT = st.integers(0, 10**12)
@@ -31,7 +31,7 @@ def records(number: Numbers = NUMBER, sample: Numbers = NUMBER) -> st.SearchStra
         requests=st.builds(Requests, COUNT, COUNT, COUNT, *[maybe(number)] * 5),
         primaries=st.lists(st.builds(Primary, TEXT, COUNT, number), max_size=5).map(tuple),
         two_primaries=maybe(st.lists(TEXT, max_size=3).map(tuple)),
-        timeline=st.lists(st.builds(Moment, number, st.sampled_from(KINDS), TEXT), max_size=8).map(tuple),
+        timeline=st.lists(st.builds(Moment, number, st.sampled_from(MOMENT_KINDS), TEXT), max_size=8).map(tuple),
         samples=st.lists(st.builds(Sample, sample, sample.map(abs), st.booleans()), max_size=60).map(tuple),
         forced=maybe(TEXT), version=TEXT, since_undo=st.booleans(),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Made-up records of drills, as the tests of reports share them: one of each end that a drill can come to."""
+"""Sample records of drills for the tests of reports: each way that a drill can end, and extremes."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ HOSTILE = "</text><script>alert(1)</script>&\"' \x1b[31m\x00\u202e\ud800\nend"
 
 
 def load(until_s: float, *, rate: float = 20, down: tuple[float, float] = (0, 0), seed: int = 1) -> tuple[Sample, ...]:
-    """Requests until then, around 12 ms; those due within `down` fail, and after it some are slow."""
+    """`rate` requests a second until `until_s`, around 12 ms each. Those within `down` fail; for one second after it they
+    are slow.
+    """
     random = Random(seed)  # noqa: S311  noise for a picture
-    made = []
+    samples = []
     for number in range(int(until_s * rate)):
-        at = number / rate
-        bad = down[0] <= at < down[1]
-        ms = random.lognormvariate(2.5, 0.35) * (8 if down[1] and down[1] <= at < down[1] + 1 else 1)
-        made.append(Sample(round(at, 3), round(random.uniform(1, 4) if bad else ms, 1), not bad))
-    return tuple(made)
+        at_s = number / rate
+        failing = down[0] <= at_s < down[1]
+        ms = random.lognormvariate(2.5, 0.35) * (8 if down[1] and down[1] <= at_s < down[1] + 1 else 1)
+        samples.append(Sample(round(at_s, 3), round(random.uniform(1, 4) if failing else ms, 1), not failing))
+    return tuple(samples)
 
 
 def timeline_of(fault_s: float, *seen: Moment, healed_s: float | None, drill: str) -> tuple[Moment, ...]:
-    """The timeline that the runner writes, with what was seen in it."""
+    """The timeline that the runner writes, together with the moments `seen`."""
     healing = [] if healed_s is None else [
         Moment(healed_s - 0.2, "phase", "healing"), Moment(healed_s, "healed", "the fault is undone"),
         Moment(healed_s + 0.1, "phase", "steady again"),
     ]  # fmt: skip
-    made = [
+    moments = [
         Moment(0.0, "phase", "steady state"), Moment(fault_s - 0.8, "phase", "arming the undo"),
         Moment(fault_s, "phase", "fault"), Moment(fault_s, "fault", drill), *seen, *healing,
     ]  # fmt: skip
-    return tuple(sorted(made, key=lambda m: m.at_s))
+    return tuple(sorted(moments, key=lambda m: m.at_s))
 
 
 def passed() -> Record:
@@ -43,7 +45,7 @@ def passed() -> Record:
         "Recovered after 1.84 s, promised within 10 s.", Promise("back and passing in 10 s", 10), 0.41, 1.84, 0.5, 60,
         6.1, 8.9, requests_of(samples, 1000), (Primary("m1", 4, -3600),), None,
         timeline_of(6.1, Moment(6.51, "detected", "seen 0.4 s after the fault"), Moment(7.94, "recovered", "after 1.8 s"),
-               healed_s=8.9, drill="kill-service on api on w1"), samples, None, "0.1.0",
+                    healed_s=8.9, drill="kill-service on api on w1"), samples, None, "0.1.0",
     )  # fmt: skip
 
 
@@ -54,12 +56,13 @@ def failed() -> Record:
         "Recovered: never seen, promised within 30 s.", Promise("back and passing in 30 s", 30), 4.2, None, 0.5, 90, 6.0,
         42.3, requests_of(samples, 1000), (Primary("m1", 4, -3600),), None,
         timeline_of(6.0, Moment(10.2, "detected", "seen 4.2 s after the fault"), healed_s=42.3,
-               drill="hang-service on api on w2"),
+                    drill="hang-service on api on w2"),
         samples, "the only instance, and we want to see it", "0.1.0",
     )  # fmt: skip
 
 
 def twice() -> Record:
+    """The primary changes twice."""
     samples = load(22)
     epochs = (Primary("manager-1", 4, -120.0), Primary("manager-2", 5, 7.31), Primary("manager-3", 6, 7.52))
     return Record(
@@ -67,9 +70,9 @@ def twice() -> Record:
         "Recovered after 1.92 s, promised within 5 s.", Promise("a primary acts again in 5 s", 5), 1.21, 1.92, 0.2, 60,
         6.1, 13.0, requests_of(samples, 1000), epochs, (),
         timeline_of(6.1, Moment(7.31, "detected", "seen 1.2 s after the fault"),
-               Moment(7.31, "primary", "manager-2 is primary, epoch 5"),
-               Moment(7.52, "primary", "manager-3 is primary, epoch 6"), Moment(8.02, "recovered", "after 1.9 s"),
-               healed_s=13.0, drill="kill-primary on manager-1, the primary"), samples, None, "0.1.0",
+                    Moment(7.31, "primary", "manager-2 is primary, epoch 5"),
+                    Moment(7.52, "primary", "manager-3 is primary, epoch 6"), Moment(8.02, "recovered", "after 1.9 s"),
+                    healed_s=13.0, drill="kill-primary on manager-1, the primary"), samples, None, "0.1.0",
     )  # fmt: skip
 
 
@@ -81,7 +84,7 @@ def aborted() -> Record:
         Promise("the cut-off side never acts; replicas on the other side in 30 s", 30), 2.5, None, 0.5, 120,
         6.0, 16.6, requests_of(samples, 1000), (Primary("m1", 4, -3600),), (),
         timeline_of(6.0, Moment(8.5, "detected", "seen 2.5 s after the fault"),
-               Moment(16.1, "abort", "103 of the last 200 requests failed"), healed_s=16.6, drill="partition on m2"),
+                    Moment(16.1, "abort", "103 of the last 200 requests failed"), healed_s=16.6, drill="partition on m2"),
         samples, None, "0.1.0",
     )  # fmt: skip
 
@@ -98,14 +101,14 @@ def unknown() -> Record:
 
 
 def unloaded() -> Record:
-    """No load at all."""
-    made = twice()
-    return replace(made, began=BEGAN + 500, samples=(), requests=Requests(), primaries=made.primaries[:2],
-                   timeline=tuple(m for m in made.timeline if "epoch 6" not in m.text))  # fmt: skip
+    """Without load, so without requests."""
+    record = twice()
+    return replace(record, began=BEGAN + 500, samples=(), requests=Requests(), primaries=record.primaries[:2],
+                   timeline=tuple(m for m in record.timeline if "epoch 6" not in m.text))  # fmt: skip
 
 
 def long() -> Record:
-    """Ten minutes, of which the fault lasted nine; recovery counts from the undo on."""
+    """A drill of ten minutes with a fault of nine; the recovery counts from the undo on."""
     samples = load(600, down=(30.0, 31.5))
     return Record(
         "packet-loss", "PASS", BEGAN + 600, "w1, worker, running 4 instances", ("w1",), "shop",
@@ -118,7 +121,7 @@ def long() -> Record:
 
 
 def split() -> Record:
-    """Two primaries at a time: the one thing that must never be."""
+    """Two primaries at the same time, which must never happen."""
     finding = ("two primaries at a time: place by m1 (epoch 4, index 812) at 1795465110.500, 2.100 s later than elected by "
                "m2 (epoch 5, index 809) at 1795465108.400")  # fmt: skip
     return replace(
@@ -132,7 +135,7 @@ def skipped() -> Record:
 
 
 def hostile() -> Record:
-    """Every text is what an attacker would write there."""
+    """An attacker wrote every text."""
     return replace(
         passed(), drill=f"kill-{HOSTILE}", target=HOSTILE, cluster=HOSTILE, why=HOSTILE * 20, hosts=(HOSTILE,),
         promise=Promise(HOSTILE, 10), primaries=(Primary(HOSTILE, 1, -1),), two_primaries=(HOSTILE,),

@@ -1,4 +1,4 @@
-"""An SSH server in this process, over a socket pair: opens tunnels to a real HTTP server, as a host's sshd would."""
+"""An SSH server in this process, over a socket pair: it opens tunnels to a real HTTP server, as the sshd of a host does."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import paramiko
 
 
-class Agent(BaseHTTPRequestHandler):
-    """Tells the path it was asked for and the connection it came by; keeps connections open, as Consul does."""
+class PathEcho(BaseHTTPRequestHandler):
+    """Answers with the request's path and the connection's port; keeps connections open, as Consul does."""
 
     protocol_version = "HTTP/1.1"
 
@@ -23,17 +23,14 @@ class Agent(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-        self.close_connection = self.path.endswith("last")  # without having said so: as one that is restarted
-
-
+        self.close_connection = self.path.endswith("last")  # without `Connection: close`, like a server that restarts
 
     def log_message(self, *_: Any) -> None:
-        """Into no test's output."""
+        """Keeps the log out of the tests' output."""
 
 
-class _Doors(paramiko.ServerInterface):
-    def __init__(self) -> None:
-        self.wanted: dict[int, tuple[str, int]] = {}
+class _OpenServer(paramiko.ServerInterface):
+    """Lets everybody in, and allows every tunnel."""
 
     def check_auth_none(self, _username: str) -> int:
         return paramiko.common.AUTH_SUCCESSFUL
@@ -45,7 +42,7 @@ class _Doors(paramiko.ServerInterface):
         return paramiko.common.OPEN_SUCCEEDED
 
 
-def _pour(source: Any, sink: Any) -> None:
+def _copy(source: Any, sink: Any) -> None:
     try:
         while data := source.recv(65536):
             sink.sendall(data)
@@ -61,19 +58,19 @@ def _serve(transport: paramiko.Transport, port: int) -> None:
         if channel is not None:
             inner = socket.create_connection(("127.0.0.1", port))
             for pair in ((channel, inner), (inner, channel)):
-                threading.Thread(target=_pour, args=pair, daemon=True).start()
+                threading.Thread(target=_copy, args=pair, daemon=True).start()
 
 
 @contextmanager
 def tunnels() -> Iterator[paramiko.Transport]:
-    """The client's side of a connection whose every tunnel leads to an `Agent`."""
-    web = ThreadingHTTPServer(("127.0.0.1", 0), Agent)
+    """The client's end of an SSH connection. Every tunnel leads to a `PathEcho`."""
+    web = ThreadingHTTPServer(("127.0.0.1", 0), PathEcho)
     threading.Thread(target=web.serve_forever, daemon=True).start()
-    near, far = socket.socketpair()
-    server, client = paramiko.Transport(far), paramiko.Transport(near)
+    client_end, server_end = socket.socketpair()
+    server, client = paramiko.Transport(server_end), paramiko.Transport(client_end)
     server.add_server_key(paramiko.ECDSAKey.generate())
     try:
-        server.start_server(server=_Doors(), event=threading.Event())
+        server.start_server(server=_OpenServer(), event=threading.Event())
         client.start_client(timeout=10)
         client.auth_none("nobody")
         threading.Thread(target=_serve, args=(server, web.server_port), daemon=True).start()

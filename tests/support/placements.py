@@ -1,4 +1,4 @@
-"""Words for placements: workers, orders and wishes in a line each, for tests of the orchestrator's decision."""
+"""Short texts for workers, orders and desired services, for tests of the orchestrator's placement decision."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from remote_agents.nexus_agents.orchestrator.placement_model import Action, Desi
 
 
 def worker(word: str) -> Worker:
-    """`w1`, `w1:dead`, `w1:flaps`, `w1:zone=a`, and several of them: `w1:zone=a:flaps`."""
+    """`w1`, `w1:dead`, `w1:flaps`, `w1:zone=a`, or several marks: `w1:zone=a:flaps`."""
     name, *marks = word.split(":")
     labels = dict(m.split("=") for m in marks if "=" in m)
     return Worker(name, "dead" not in marks, labels, "flaps" in marks)
@@ -17,9 +17,9 @@ def observed(workers: str, orders: str = "") -> Observed:
     placed: dict[str, dict[str, str]] = {}
     instances = {}
     for word in orders.split():
-        where, _, state = word.rstrip("?").partition("!")
-        where, _, revision = where.partition(":")
-        service, host = where.split("@")
+        instance, _, state = word.rstrip("?").partition("!")
+        instance, _, revision = instance.partition(":")
+        service, host = instance.split("@")
         placed.setdefault(host, {})[service] = revision or "r1"
         if not word.endswith("?"):
             instances[service, host] = Instance(revision or "r1", not state, state or "running")
@@ -28,16 +28,16 @@ def observed(workers: str, orders: str = "") -> Observed:
 
 def desired_services(words: str) -> dict[str, DesiredService]:
     """`web=2`, `web:r2=all`, `web=2/zone=a`."""
-    found = {}
+    services = {}
     for word in words.split():
-        what, *labels = word.split("/")
-        name, count = what.split("=")
+        service, *labels = word.split("/")
+        name, count = service.split("=")
         name, _, revision = name.partition(":")
-        asked = None if count == "all" else int(count)
-        found[name] = DesiredService(name, revision or "r1", asked, dict(label.split("=") for label in labels))
-    return found
+        replicas = None if count == "all" else int(count)
+        services[name] = DesiredService(name, revision or "r1", replicas, dict(label.split("=") for label in labels))
+    return services
 
 
-def said(actions: tuple[Action, ...]) -> list[str]:
-    """`place web w1`."""
+def action_texts(actions: tuple[Action, ...]) -> list[str]:
+    """One text for each action: `place web w1`."""
     return [f"{a.kind} {a.service} {a.host}" for a in actions]

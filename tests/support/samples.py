@@ -1,4 +1,4 @@
-"""A cluster, its binaries and its facts, as values that the tests of pure parts share."""
+"""A cluster, its binaries, manifests and facts, as values for the tests of `core` and others."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from fabfile.core.judge.acl import token_names
 from fabfile.core.model.cluster import Arch, Cluster, Host
 from fabfile.core.model.secrets import KeyPair, Secrets, Token
-from fabfile.core.state.agents import Program as AgentsProgram
+from fabfile.core.state.agents import AgentProgram
 from fabfile.core.state.artifacts import Artifact, Program
-from fabfile.core.state.desired import Context, desired
+from fabfile.core.state.desired import ClusterContext, desired
 from fabfile.core.state.facts import Facts, FileFact, UnitFact
 from fabfile.core.state.manifest import Manifest
 from fabfile.core.state.topology import Address
@@ -25,7 +25,7 @@ HOSTS = (
     Host("all1", "192.0.2.5", ("manager", "worker", "loadbalancer"), advertise="203.0.113.5"),
 )
 CLUSTER = Cluster("prod", HOSTS, Path("/ops/hosts.yml"), Path("/ops/.nexus/prod"), "dc1")
-WHERE = {
+ADDRESSES = {
     "m1": Address("10.0.0.1", "203.0.113.1"), "w1": Address("10.0.0.2", "10.0.0.2"),
     "lb1": Address("10.0.0.3", "10.0.0.3"), "mw1": Address("10.0.0.4", "10.0.0.4"),
     "all1": Address("10.0.0.5", "203.0.113.5"),
@@ -35,13 +35,13 @@ SECRETS = Secrets(
     {h.name: KeyPair(f"CERT {h.name}\n", f"KEY {h.name}\n") for h in HOSTS},
     {name: Token(f"accessor {name}", f"token-of-{name}") for h in HOSTS for name in token_names(h)},
 )  # fmt: skip
-AGENTS = AgentsProgram("a9" * 32, Path("/cache/agents.gz"), "0.1.0+sample")
-CONTEXT = Context(CLUSTER, "0123456789abcdef", WHERE, SECRETS, AGENTS)
+AGENTS = AgentProgram("a9" * 32, Path("/cache/agents.gz"), "0.1.0+sample")
+CONTEXT = ClusterContext(CLUSTER, "0123456789abcdef", ADDRESSES, SECRETS, AGENTS)
 VERSIONS = {"1.8.7": (1, 8, 7), "1.17.0": (1, 17, 0), "1.22.7": (1, 22, 7)}
 
 
 def cluster_of(**roles: str) -> Cluster:
-    """`cluster_of(m1="manager worker")`: hosts with addresses of their own, in the order given."""
+    """`cluster_of(m1="manager worker")`: hosts in that order, each with another address."""
     hosts = tuple(
         Host(name, f"192.0.2.{n}", tuple(words.split()))  # type: ignore[arg-type]
         for n, (name, words) in enumerate(roles.items(), 1)
@@ -50,45 +50,43 @@ def cluster_of(**roles: str) -> Cluster:
 
 
 def artifact(program: Program, version: str, arch: Arch = "amd64") -> Artifact:
-    """A build whose sum follows from its name; its bytes are nowhere."""
+    """A build without bytes; its sum is made from program, version and arch."""
     release = tuple(int(n) for n in version.split("."))
-    whole = sha(f"{program} {version} {arch}".encode())
+    digest = sha(f"{program} {version} {arch}".encode())
     return Artifact(
-        program, (release[0], release[1], release[2]), version, arch, whole, 1000, Path(f"/cache/{whole}.gz"),
-        sha(whole.encode()), 500, f"HashiCorp's release {version}",
+        program, (release[0], release[1], release[2]), version, arch, digest, 1000, Path(f"/cache/{digest}.gz"),
+        sha(digest.encode()), 500, f"HashiCorp's release {version}",
     )  # fmt: skip
 
 
-def wanted(name: str, version: str = "1.22.7", arch: Arch = "amd64", context: Context = CONTEXT) -> Manifest:
+def wanted(name: str, version: str = "1.22.7", arch: Arch = "amd64", context: ClusterContext = CONTEXT) -> Manifest:
     binaries = {"consul": artifact("consul", version, arch), "caddy": artifact("caddy", "2.11.2", arch)}
     return desired(context, context.cluster.host(name), binaries)  # type: ignore[arg-type]
 
 
-def bare_facts(**over: Any) -> Facts:
-    """A fit Debian host that never saw us."""
+def bare_facts(**changes: Any) -> Facts:
+    """A Debian host that meets the requirements and has nothing of ours."""
     facts = Facts(
         machine="x86_64", bits=64, os_id="debian", os_version="12", os_name="Debian GNU/Linux 12 (bookworm)",
         cpus=2, memory_kb=2_000_000, disk_kb=10_000_000, python=(3, 11, 2), systemd=252, now=1_700_000_000.0,
-        boot="b", addresses=(("eth0", "10.0.0.9"),), default_device="eth0", ssh_client=None, ssh_port=None, ufw=False,
+        boot_id="b", addresses=(("eth0", "10.0.0.9"),), default_device="eth0", ssh_client=None, ssh_port=None, ufw=False,
         users=frozenset({"root"}), files={},
-        odd=frozenset(), units={}, stamps={}, store=frozenset(), current=None, manifest=Manifest(), previous=None,
+        not_regular=frozenset(), units={}, stamps={}, store=frozenset(), current=None, manifest=Manifest(), previous=None,
         pending=None, lock=None,
     )  # fmt: skip
-    return replace(facts, **over)
+    return replace(facts, **changes)
 
 
 def active(enabled: bool = True) -> UnitFact:
     return UnitFact("loaded", "active", "running", enabled)
 
 
-def facts_of(manifest: Manifest, **over: Any) -> Facts:
-    """The host that has exactly this generation, as the probe would see it."""
-    files = {
-        f.path: FileFact(f.sha256, f.mode, f.owner, f.group, len(f.content or b""), f.content) for f in manifest.files
-    }
-    whole = bare_facts(
+def facts_of(manifest: Manifest, **changes: Any) -> Facts:
+    """What the probe sees on a host that has exactly this generation."""
+    files = {f.path: FileFact(f.sha256, f.mode, f.owner, f.group, len(f.content or b""), f.content) for f in manifest.files}
+    facts = bare_facts(
         users=frozenset({"root", *(a.name for a in manifest.accounts)}), files=files,
         units={u.name: active() for u in manifest.units}, stamps={u.name: u.stamp for u in manifest.units},
         store=frozenset(f.sha256 for f in manifest.files), current=manifest.id, manifest=manifest,
     )  # fmt: skip
-    return replace(whole, **over)
+    return replace(facts, **changes)

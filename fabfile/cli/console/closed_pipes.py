@@ -1,4 +1,4 @@
-"""A reader that has seen enough (`inv events | head`) is no fault: the command ends without a word, as others do."""
+"""Ends a command silently when its reader closes the pipe, as in `inv events | head`: this is not an error."""
 
 from __future__ import annotations
 
@@ -9,26 +9,29 @@ import sys
 from invoke.exceptions import Exit
 from invoke.program import Program
 
-from .invoke_hooks import Plain
+from .invoke_hooks import Method
 
-CODE = 141  # as a shell tells a process that SIGPIPE ended
+CODE = 141  # the exit code that a shell gives a process ended by SIGPIPE
 
 
-def leave_if_unread() -> None:
-    """Exit, where nobody reads stdout any more. The signal's own default would end us at a lost SSH connection, too."""
+def exit_if_unread() -> None:
+    """Exit, if nobody reads stdout any more.
+
+    SIGPIPE's default action is no alternative: it would also end the process when an SSH connection is lost.
+    """
     if sys.__stdout__ is None:  # closed from the start
         return
-    out = select.poll()
-    out.register(sys.__stdout__, 0)
-    if any(event & select.POLLERR for _, event in out.poll(0)):  # of a pipe's end to write: there is no other end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # Python flushes once more when it ends
+    poll = select.poll()
+    poll.register(sys.__stdout__, 0)
+    if any(event & select.POLLERR for _, event in poll.poll(0)):  # on the write end of a pipe: no reader is left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # Python flushes stdout at exit
         raise Exit(code=CODE) from None
 
 
-def answer(plain: Plain, program: Program) -> None:
+def exit_quietly(method: Method, program: Program) -> None:
     """The same for what Invoke itself prints: --list and --help."""
     try:
-        plain(program)
+        method(program)
     except (BrokenPipeError, Exit):
-        leave_if_unread()
+        exit_if_unread()
         raise

@@ -1,4 +1,4 @@
-"""What a command works on: the checked inventory, the services beside it, the hosts that were chosen."""
+"""The inputs of a command: the checked inventory, the services beside it, the selected hosts."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from typing import TYPE_CHECKING
 from ...core.model.cluster import Cluster, Host
 from .output import say
 
-if TYPE_CHECKING:  # a command that runs no service need not load what checks them
+if TYPE_CHECKING:  # most commands need no services: the modules that check them load only on use
     from ...core.model.service import Services
 
 
-def inventory(path: str | None) -> Cluster:
-    """The checked cluster; warnings are said."""
+def load_inventory(path: str | None) -> Cluster:
+    """The checked cluster. Prints warnings."""
     from ...edge.disk.inventory import load
 
-    return _warned(*load(path, os.environ, Path.cwd()))
+    return _with_warnings(*load(path, os.environ, Path.cwd()))
 
 
-def with_services(path: str | None, warn: bool = True) -> tuple[Cluster, Services]:
-    """The checked cluster and the services beside it, for commands that bring them about or look at them.
+def load_with_services(path: str | None, warn: bool = True) -> tuple[Cluster, Services]:
+    """The checked cluster and the services beside it, for commands that deploy or inspect services.
 
-    The faults of both files are told together, and before any connection. `warn`: whether the warnings are said.
+    One error shows the faults of both files, before any connection. `warn`: whether to print warnings.
     """
     from ...edge.disk.services import load_both
 
-    cluster, warnings, offered = load_both(path, os.environ, Path.cwd())
-    return _warned(cluster, warnings if warn else ()), offered
+    cluster, warnings, services = load_both(path, os.environ, Path.cwd())
+    return _with_warnings(cluster, warnings if warn else ()), services
 
 
-def _warned(cluster: Cluster, warnings: Sequence[str]) -> Cluster:
+def _with_warnings(cluster: Cluster, warnings: Sequence[str]) -> Cluster:
     for warning in warnings:
         say(f"warning: {warning}")
     return cluster
 
 
-def chosen(cluster: Cluster, hosts: str) -> tuple[Host, ...]:
+def select_hosts(cluster: Cluster, hosts: str) -> tuple[Host, ...]:
     from ...core.config.selectors import select
 
     return select(cluster, hosts)

@@ -1,4 +1,4 @@
-"""Invoke's Program has no hooks for what it refuses and prints by itself: there its own methods are wrapped, once."""
+"""Hooks into Invoke: wraps methods of its Program, which has no hooks of its own for what it prints and refuses."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from typing import Any
 
 from invoke.program import Program
 
-Plain = Callable[[Program], Any]
+Method = Callable[[Program], Any]
 
 
-def wrap(method: str, around: Callable[[Plain, Program], None]) -> None:
-    """From now on `around` has the method's place, and the method. This serves `inv` and `fab`, whoever starts them."""
-    plain = getattr(Program, method)
-    if hasattr(plain, "__wrapped__"):
+def wrap_program_method(name: str, wrapper: Callable[[Method, Program], None]) -> None:
+    """Replaces the method of Program by `wrapper`, which gets the original method.
+
+    Works for `inv` and `fab`. A second call changes nothing.
+    """
+    original = getattr(Program, name)
+    if hasattr(original, "__wrapped__"):
         return
 
-    @wraps(plain)
+    @wraps(original)
     def wrapped(self: Program) -> None:
-        around(plain, self)
+        wrapper(original, self)
 
-    setattr(Program, method, wrapped)
+    setattr(Program, name, wrapped)

@@ -1,4 +1,4 @@
-"""How a command speaks: data to stdout, talk to stderr; an error is a line and a hint."""
+"""Output of the commands: data on stdout, messages on stderr, errors with a hint, the confirmation, tables."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from ...core.errors import ApplyError, NexusError, Refused, Several
 program = "inv"  # what the operator typed: `nexus` where that is the program (see cli.program)
 
 
-def say(words: str) -> None:
-    """Talk to the operator, never mixed with data. Commands in it bear the name of the program that runs."""
-    print(_named(words), file=sys.stderr, flush=True)
+def say(text: str) -> None:
+    """Prints a message to stderr, apart from the data. Commands in it get the name of the running program."""
+    print(_with_program(text), file=sys.stderr, flush=True)
 
 
-def _named(words: str) -> str:
-    return words if program == "inv" else re.sub(r"(?<![\w/-])(\./)?inv (?=[a-z-])", f"{program} ", words)
+def _with_program(text: str) -> str:
+    return text if program == "inv" else re.sub(r"(?<![\w/-])(\./)?inv (?=[a-z-])", f"{program} ", text)
 
 
-def complain(*errors: NexusError) -> None:
-    """Each error, the failing unit's own words where there are any, and the way out; neighbours share one."""
+def show_errors(*errors: NexusError) -> None:
+    """Prints each error, the log of a failed unit, and the hint. Errors in a row with the same hint share one."""
     for error, following in zip_longest(errors, errors[1:]):
         if isinstance(error, Several):
-            complain(*error.errors)
+            show_errors(*error.errors)
             continue
         for line in error.message.splitlines():
             say(f"error: {line}")
@@ -42,7 +42,7 @@ def print_json(value: object) -> None:
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Refused unless the operator says yes; without a terminal to ask on, --yes is needed."""
+    """Refused unless the operator confirms. Without a terminal, --yes is needed."""
     if yes:
         return
     if not sys.stdin.isatty():
@@ -53,19 +53,19 @@ def confirm(question: str, yes: bool) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A plain table on stdout: readable without colour, in 80 columns too."""
+    """A plain table on stdout. It is readable without colour and in 80 columns."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    grid = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for row in rows:
-        made.add_row(*(Text(cell, style=_tone(cell)) for cell in row))
-    Console(soft_wrap=False).print(made)
+        grid.add_row(*(Text(cell, style=_style(cell)) for cell in row))
+    Console(soft_wrap=False).print(grid)
 
 
-def _tone(cell: str) -> str:
+def _style(cell: str) -> str:
     word = cell.split(" ")[0]
     if word in ("ok", "alive", "active", "yes", "running"):
         return "green"

@@ -1,4 +1,4 @@
-"""Slips in the words after `inv`: which command or option they come nearest to, in the form of any other error."""
+"""Typos on the command line: an error in our own form, with the nearest command or option."""
 
 from __future__ import annotations
 
@@ -8,50 +8,52 @@ from collections.abc import Iterable
 from invoke.exceptions import Exit, ParseError
 from invoke.program import Program
 
-from ...core.config.yaml_tree import shown
+from ...core.config.fault import shown
 from ...core.errors import InputError
-from .invoke_hooks import Plain
-from .output import complain
+from .invoke_hooks import Method
+from .output import show_errors
 
 
-def answer(plain: Plain, program: Program) -> None:
-    """Parses the words as Invoke does; its own message for a slip names nothing near."""
+def explain_parse_errors(method: Method, program: Program) -> None:
+    """Lets Invoke parse the command line, and replaces its parse error, which suggests nothing."""
     try:
-        plain(program)
+        method(program)
     except ParseError as error:
-        taken = [str(a.value) for a in getattr(error.context, "positional_args", ()) if str(a.value).startswith("-")]
-        message = f"No idea what {taken[0]!r} is!" if taken else str(error)  # an option that was read as a name
+        values = [str(a.value) for a in getattr(error.context, "positional_args", ())]
+        as_values = [value for value in values if value.startswith("-")]
+        message = f"No idea what {as_values[0]!r} is!" if as_values else str(error)  # Invoke took an option for a value
         options = [*getattr(error.context, "flags", ()), *program.initial_context.flags]
-        complain(told(message, getattr(error.context, "name", None), program.parser.contexts, options))
+        show_errors(parse_error(message, getattr(error.context, "name", None), program.parser.contexts, options))
         raise Exit(code=1) from None
 
 
-def told(message: str, command: str | None, commands: Iterable[str], options: Iterable[str]) -> InputError:
-    """Invoke's message in our words. `command`: the one whose words were read; `options`: what it and invoke itself take."""
+def parse_error(message: str, command: str | None, commands: Iterable[str], options: Iterable[str]) -> InputError:
+    """Invoke's message as our error. `command`: the one that Invoke was parsing; `options`: its own and Invoke's."""
     from ...core.config.schema import nearest
 
     hint = f"inv --help {command}" if command else "inv --list"
-    if found := re.fullmatch(r"No idea what (.*) is!", message, re.DOTALL):
-        word = found[1][1:-1]
+    if match := re.fullmatch(r"No idea what (.*) is!", message, re.DOTALL):
+        word = match[1][1:-1]
         if word.startswith("-"):
-            return _unknown(f"{command or 'inv'} {shown(word)}: there is no such option", option_near(word, options), hint)
-        what = f"is no command, and no value that {command} takes" if command else "there is no such command"
-        return _unknown(f"{shown(word)}: {what}", nearest(word, commands), "inv --list" if not command else hint)
-    if found := re.match(r"Flag <\w+: ([\w-]+).* needed value", message):
-        return InputError([f"{command or 'inv'} --{found[1]}: wants a value"], hint)
-    if found := re.fullmatch(r"'.*' did not receive required positional arguments: (.*)", message):
-        names = found[1].replace("'", "").upper()
+            problem = f"{command or 'inv'} {shown(word)}: there is no such option"
+            return _unknown(problem, nearest_option(word, options), hint)
+        problem = f"is no command, and no value that {command} takes" if command else "there is no such command"
+        return _unknown(f"{shown(word)}: {problem}", nearest(word, commands), "inv --list" if not command else hint)
+    if match := re.match(r"Flag <\w+: ([\w-]+).* needed value", message):
+        return InputError([f"{command or 'inv'} --{match[1]}: wants a value"], hint)
+    if match := re.fullmatch(r"'.*' did not receive required positional arguments: (.*)", message):
+        names = match[1].replace("'", "").upper()
         return InputError([f"{command}: {names} is missing"], f"inv --help {command}")
     return InputError([message], hint)
 
 
-def option_near(word: str, options: Iterable[str]) -> str:
-    """`did you mean --hosts?`; the hyphens, which all have, make nothing alike."""
+def nearest_option(word: str, options: Iterable[str]) -> str:
+    """`did you mean --hosts?`. The comparison leaves the hyphens out, because all options have them."""
     from ...core.config.schema import nearest
 
-    near = nearest(word.lstrip("-"), [o[2:] for o in options if o.startswith("--")])
-    return re.sub(r"(mean| or) (?=\w)", r"\1 --", near)
+    suggestion = nearest(word.lstrip("-"), [o[2:] for o in options if o.startswith("--")])
+    return re.sub(r"(mean| or) (?=\w)", r"\1 --", suggestion)
 
 
-def _unknown(what: str, near: str, hint: str) -> InputError:
-    return InputError([f"{what}; {near}" if near else what], hint)
+def _unknown(fault: str, suggestion: str, hint: str) -> InputError:
+    return InputError([f"{fault}; {suggestion}" if suggestion else fault], hint)

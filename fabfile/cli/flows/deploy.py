@@ -1,4 +1,4 @@
-"""The deploy as every command runs it: shown, confirmed, rolled out, and its services waited for."""
+"""The deploy of every command: show the plan, confirm, roll out, wait for the services."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from invoke.exceptions import Exit
 from ...core.errors import Several
 from ...core.model.cluster import Cluster, Host
 from ...core.model.service import Services
-from ...edge.deploy.draft import draft, observe, refuse_if_busy, told
+from ...edge.deploy.draft import draft, observe, published_services, refuse_if_busy
 from ...edge.ssh.fleet import Fleet
 from ..console.output import confirm, say
 from ..views.plan_view import Progress, show_plan
@@ -18,15 +18,18 @@ from ..views.plan_view import Progress, show_plan
 if TYPE_CHECKING:
     from ...core.judge.service_health import ServicesHealth
 
-PATIENCE = 120.0  # seconds for services to become what is wanted
+TIMEOUT = 120.0  # seconds for services to be as wanted
 
 
 def run_deploy(
-    cluster: Cluster, offered: Services, selected: tuple[Host, ...], *, yes: bool, adopt: bool = False, what: str,
+    cluster: Cluster, services: Services, selected: tuple[Host, ...], *, yes: bool, adopt: bool = False, what: str,
     needed: tuple[Host, ...] | None = None, wait: bool = True,
 ) -> None:  # fmt: skip
-    """The deploy as other commands use it, too (add-worker, demo). With `needed`, only these must be reachable: of the
-    other selected hosts, those that are. `wait`: for services that changed to be as wanted."""
+    """Deploys the selected hosts; other commands use it, too (add-worker, demo).
+
+    needed: only these must be reachable, and unreachable others are left alone (default: all selected)
+    wait:   until changed services are as wanted
+    """
     progress = Progress()
     with Fleet(cluster) as fleet:
         facts, faults = observe(fleet, selected if needed is None else needed)
@@ -34,42 +37,43 @@ def run_deploy(
             raise Several(faults)
         selected = tuple(h for h in selected if h.name in facts)
         refuse_if_busy(facts)
-        known = told(fleet, facts)
-        made = draft(cluster, offered, selected, facts, faults, say, adopt, told=known)
+        published = published_services(fleet, facts)
+        drafted = draft(cluster, services, selected, facts, faults, say, adopt, published=published)
         for fault in faults:
             say(f"warning: {fault.message} (left alone)")
-        changing = made.changing
-        if not made.changes:
+        changing = drafted.changing
+        if not drafted.changes:
             say(f"nothing changed: {len(selected)} hosts are as {cluster.source.name} says ({progress.seconds:.1f} s)")
             return
-        # Consul's client is not for a run with nothing to do
+        # a run with nothing to do need not load Consul's client
         from ...edge.deploy.rollout import refuse_foreign_primary, roll_out
         from ...edge.disk.state import State
 
-        refuse_foreign_primary(fleet, made)
-        show_plan(made, diffs=not yes)
+        refuse_foreign_primary(fleet, drafted)
+        show_plan(drafted, diffs=not yes)
         confirm(f"Change {', '.join(changing) or 'the services and ACLs'} of cluster {cluster.name}?", yes)
-        for step in made.steps:
-            if len(made.steps) > 1:
-                say(f"security level {step} of {made.steps[-1]}")
+        for level in drafted.levels:
+            if len(drafted.levels) > 1:
+                say(f"security level {level} of {drafted.levels[-1]}")
                 facts, faults = observe(fleet, selected)
-            roll_out(fleet, draft(cluster, offered, selected, facts, faults, say, adopt, step, known), what, progress)
-        if made.service_changes and wait:
-            wait_for_services(fleet, offered)
-            State(cluster.state).keep_verified(time.time())  # what was logged until now belongs to the deploy
+            stage = draft(cluster, services, selected, facts, faults, say, adopt, level, published)
+            roll_out(fleet, stage, what, progress)
+        if drafted.service_changes and wait:
+            wait_for_services(fleet, services)
+            State(cluster.state).keep_verified(time.time())  # log lines until now belong to the deploy
     say(f"deployed: {len(changing)} of {len(selected)} hosts changed, verified ({progress.seconds:.1f} s)")
 
 
-def wait_for_services(fleet: Fleet, offered: Services, names: set[str] | None = None) -> None:
-    """Until they are what services.yml says; exit code 1 with the next step when they are not in time."""
-    from ...edge.consul.service_operations import settle
+def wait_for_services(fleet: Fleet, services: Services, names: set[str] | None = None) -> None:
+    """Waits until the services are as services.yml says. Exit code 1, with the next step, when they are not in time."""
+    from ...edge.consul.service_operations import wait_until_settled
 
-    due = {s.name for s in offered}
+    wanted = {s.name for s in services}
 
-    def fresh(now: ServicesHealth) -> bool:
-        return due <= {s.name for s in now.services}
+    def lists_all(health: ServicesHealth) -> bool:
+        return wanted <= {s.name for s in health.services}
 
-    if settle(fleet, names, PATIENCE, lambda text: say(f"services: {text}"), fresh):
+    if wait_until_settled(fleet, names, TIMEOUT, lambda text: say(f"services: {text}"), lists_all):
         say("services: as wanted")
         return
     say("error: not all services are as wanted")

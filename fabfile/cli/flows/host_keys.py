@@ -1,26 +1,26 @@
-"""Pinning a host's SSH key: shown to the operator, confirmed, written; jump hosts on the way first."""
+"""Pins a host's SSH key: shows it to the operator, asks, writes known_hosts; jump hosts first."""
 
 from __future__ import annotations
 
 from ...core.errors import Refused
 from ...core.model.cluster import Cluster, Host
-from ...edge.disk.paths import near
+from ...edge.disk.paths import display_path
 from ...edge.ssh.known_hosts import fingerprint as fingerprint_of
-from ...edge.ssh.trust import hop_count, offered_key, pin_key, pinned
+from ...edge.ssh.trust import hop_count, offered_key, pin_key, pinned_fingerprints
 from ..console.output import confirm, say
 
 
 def pin(cluster: Cluster, host: Host, *, fingerprint: str, yes: bool, replace: bool = False) -> None:
-    """Pins the key that the host offers. Refused when it is not the expected one, or a changed one without replace."""
+    """Pins the key that the host offers. Refused: it is not the expected one, or it changed and `replace` is off."""
     hops = hop_count(cluster, host)
-    for hop in reversed(range(hops)):  # jump hosts first: the way to the host leads through them
+    for hop in reversed(range(hops)):  # jump hosts first: the connection goes through them
         _pin_hop(cluster, host, hop, fingerprint="" if hop else fingerprint, yes=yes, replace=replace)
 
 
 def _pin_hop(cluster: Cluster, host: Host, hop: int, *, fingerprint: str, yes: bool, replace: bool) -> None:
     name, key, file = offered_key(cluster, host, hop)
     offered = fingerprint_of(key)
-    known = pinned(file, name)
+    known = pinned_fingerprints(file, name)
     if fingerprint and fingerprint != offered:
         raise Refused(
             f"{host.name}: {name} offers {offered}, not {fingerprint}", "is this the right host? nothing was pinned"
@@ -38,4 +38,4 @@ def _pin_hop(cluster: Cluster, host: Host, hop: int, *, fingerprint: str, yes: b
         raise Refused("--yes cannot vouch for a host key", f"give the one you expect: --fingerprint {offered}")
     confirm(f"Is this the fingerprint that the console of {host.name} shows?", yes)
     pin_key(file, name, key, replace)
-    say(f"{host.name}: pinned in {near(file)}")
+    say(f"{host.name}: pinned in {display_path(file)}")

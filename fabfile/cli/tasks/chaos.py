@@ -1,4 +1,4 @@
-"""chaos.*: break it on purpose, under load, for a while; measure; say PASS or FAIL. One command for each fault."""
+"""The chaos.* commands: one drill per fault (break it on purpose, under load, measure); list, heal, report, gameday."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from invoke.exceptions import Exit
 
 from ...core.errors import InputError
 from ...drills.faults.catalogue import FAULTS
-from ...drills.faults.model import Fault
+from ...drills.faults.model import TARGET_FORMS, Fault
 from ..console.command import command
-from ..console.inputs import inventory
-from ..console.options import words
-from ..console.output import complain, confirm, print_json, say
+from ..console.inputs import load_inventory
+from ..console.options import comma_list
+from ..console.output import confirm, print_json, say, show_errors
 from ..views import drill_view
 
 _HELP = {
@@ -27,60 +27,60 @@ _HELP = {
     "no_load": "send no requests",
     "junit": "write the result to this file as JUnit XML",
 }
-_SHAPES = {  # how a target is written, where it is not the word itself
-    "host": "a host's name", "minority": "minority[:ROLE]", "majority": "majority[:ROLE]", "service": "service:NAME[@HOST]",
-}  # fmt: skip
 _OPTIONS: dict[str, str | bool] = {
     "target": "", "ttl": "", "dry_run": False, "force": "", "no_load": False, "yes": False, "json": False, "junit": "",
     "inventory_": "", "debug": False,
 }  # fmt: skip
 
 
-def _drill(fault: Fault) -> Any:
-    """The task of one fault; its arguments are options of the command."""
-    own = {a.name.replace("-", "_"): a for a in fault.arguments}
+def _fault_task(fault: Fault) -> Any:
+    """The task of one fault; the fault's arguments are options of the command."""
+    arguments = {a.name.replace("-", "_"): a for a in fault.arguments}
 
-    def body(c: Context, **given: Any) -> None:
-        values = {a.name: str(given[name]) for name, a in own.items()}
-        _run_one(fault, values, given)
+    def body(c: Context, **options: Any) -> None:
+        values = {a.name: str(options[name]) for name, a in arguments.items()}
+        _run_one(fault, values, options)
 
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    defaults: dict[str, str | bool] = {**{name: a.default for name, a in own.items()}, **_OPTIONS}
+    defaults: dict[str, str | bool] = {**{name: a.default for name, a in arguments.items()}, **_OPTIONS}
     parameters = [inspect.Parameter(name, kind, default=default) for name, default in defaults.items()]
     body.__signature__ = inspect.Signature([inspect.Parameter("c", kind), *parameters])  # type: ignore[attr-defined]
     body.__name__ = fault.name.replace("-", "_")
-    codes = "Exit codes: 0 PASS, 1 FAIL, 3 UNKNOWN or ABORTED."
-    body.__doc__ = f"{fault.does}\n\n{codes} The promise: inv chaos.list --drill {fault.name}"
-    helps = {name: f"{a.meaning}: {a.due} (default: {a.default})" for name, a in own.items()}
-    whom = f"whom it hits: {', '.join(_SHAPES.get(word, word) for word in fault.words)} (default: {fault.target})"
-    return command(name=fault.name, help={**_HELP, **helps, "target": whom})(body)
+    exit_codes = "Exit codes: 0 PASS, 1 FAIL, 3 UNKNOWN or ABORTED."
+    body.__doc__ = f"{fault.does}\n\n{exit_codes} The promise: inv chaos.list --drill {fault.name}"
+    helps = {name: f"{a.meaning}: {a.expected} (default: {a.default})" for name, a in arguments.items()}
+    targets = ", ".join(TARGET_FORMS.get(kind, kind) for kind in fault.target_kinds)
+    target_help = f"whom it hits: {targets} (default: {fault.default_target})"
+    return command(name=fault.name, help={**_HELP, **helps, "target": target_help})(body)
 
 
-def _run_one(fault: Fault, values: dict[str, str], given: dict[str, Any]) -> None:
+def _run_one(fault: Fault, values: dict[str, str], options: dict[str, Any]) -> None:
     from ...drills.course.plan import DrillRequest
     from ...drills.report import store
     from ...edge.ssh.fleet import Fleet
 
-    cluster = inventory(given["inventory_"])
-    drill_view.check_writable(given["junit"])
-    request = DrillRequest(given["target"], values, _seconds(given["ttl"]), given["force"].strip(), not given["no_load"])
+    cluster = load_inventory(options["inventory_"])
+    drill_view.check_writable(options["junit"])
+    request = DrillRequest(
+        options["target"], values, _seconds(options["ttl"]), options["force"].strip(), not options["no_load"]
+    )
     with Fleet(cluster) as fleet:
-        made = drill_view.ready(fleet, fault.name, request)
-        if given["dry_run"]:
-            if given["json"]:
-                print_json(drill_view.plan_json(made.plan))
+        prepared = drill_view.prepare_drill(fleet, fault.name, request)
+        if options["dry_run"]:
+            if options["json"]:
+                print_json(drill_view.plan_json(prepared.plan))
             else:
-                drill_view.show_plan(made.plan, sys.stdout)
+                drill_view.show_plan(prepared.plan, sys.stdout)
             return
-        drill_view.show_plan(made.plan)
-        confirm(f"Do this to {cluster.name}?", given["yes"])
-        record, page = drill_view.run(fleet, made)
-    if given["json"]:
-        print_json(drill_view.as_json(record, page))
+        drill_view.show_plan(prepared.plan)
+        confirm(f"Do this to {cluster.name}?", options["yes"])
+        record, page = drill_view.run_prepared(fleet, prepared)
+    if options["json"]:
+        print_json(drill_view.record_json(record, page))
     else:
-        before = [r for _, r in store.runs(drill_view.folder(cluster), record.drill, store.COMPARED + 1)]
-        drill_view.show(record, before, page)
-    drill_view.write_junit(given["junit"], [record])
+        kept = store.kept_runs(drill_view.records_folder(cluster), record.drill, store.COMPARED_RUNS + 1)
+        drill_view.show_record(record, [r for _, r in kept], page)
+    drill_view.write_junit(options["junit"], [record])
     if code := drill_view.exit_code([record]):
         raise Exit(code=code)
 
@@ -104,7 +104,7 @@ def list_(c: Context, drill: str = "", json: bool = False, inventory_: str = "",
     from ...drills.faults.promises import PROMISES
 
     faults = [fault_named(drill)] if drill else list(FAULTS.values())
-    table = drill_view.promises(inventory(inventory_)) if inventory_ else PROMISES
+    table = drill_view.promises(load_inventory(inventory_)) if inventory_ else PROMISES
     if json:
         print_json([as_json(fault, table) for fault in faults])
     else:
@@ -114,20 +114,20 @@ def list_(c: Context, drill: str = "", json: bool = False, inventory_: str = "",
 @command()
 def heal(c: Context, inventory_: str = "", json: bool = False, debug: bool = False) -> None:
     """Find and undo whatever a drill left on any host; ends a drill that is running. Repeat it as often as you like."""
-    from ...drills.course.healing import heal as undo
+    from ...drills.course.healing import heal as undo_leftovers
     from ...edge.ssh.fleet import Fleet
     from ...lab.power import is_node, power_of
 
-    cluster = inventory(inventory_)
+    cluster = load_inventory(inventory_)
     nodes = [(h.name, h.ssh) for h in cluster.hosts if is_node(h.name, h.ssh)]
     with Fleet(cluster) as fleet:
-        done, faults = undo(fleet, power_of(nodes) if nodes else None, say)
+        undone, errors = undo_leftovers(fleet, power_of(nodes) if nodes else None, say)
     if json:
-        print_json({"undone": [f"{host}: {what}" for host, what in done], "failed": [f.message for f in faults]})
-    complain(*faults)
-    if faults:
+        print_json({"undone": [f"{host}: {fault}" for host, fault in undone], "failed": [e.message for e in errors]})
+    show_errors(*errors)
+    if errors:
         raise Exit(code=1)
-    say(f"undone: {len(done)}" if done else f"nothing was left on the {len(cluster.hosts)} hosts of {cluster.name}")
+    say(f"undone: {len(undone)}" if undone else f"nothing was left on the {len(cluster.hosts)} hosts of {cluster.name}")
 
 
 @command(
@@ -142,29 +142,30 @@ def report(
     from rich.console import Console
 
     from ...drills.faults.catalogue import fault_named
-    from ...drills.report import store, summary
+    from ...drills.report import store
+    from ...drills.report.summary import runs_table
 
-    folder = drill_view.folder(inventory(inventory_))
+    folder = drill_view.records_folder(load_inventory(inventory_))
     drill_view.check_writable(junit)
     drill = fault_named(drill).name if drill else ""
-    kept = store.runs(folder, drill or None, max(last, store.COMPARED + 1) if last else None)
+    kept = store.kept_runs(folder, drill or None, max(last, store.COMPARED_RUNS + 1) if last else None)
     pages = [(record, path.with_suffix(".html")) for path, record in kept[-last:]]
     drill_view.write_junit(junit, [record for record, _ in pages])
     if json:
         drill_view.print_records(pages)
         return
-    Console().print(summary.table([record for record, _ in pages]))
+    Console().print(runs_table([record for record, _ in pages]))
     if not kept:
         say("next: inv chaos.list, inv chaos.kill-service --dry-run")
     elif drill:
         print()
-        drill_view.show(pages[-1][0], [r for _, r in kept], pages[-1][1])
+        drill_view.show_record(pages[-1][0], [r for _, r in kept], pages[-1][1])
     else:
-        print(f"newest: {store.newest(folder, pages[-1][1])}")
+        print(f"newest: {store.newest_page(folder, pages[-1][1])}")
     if open_ and kept:
         import webbrowser
 
-        webbrowser.open(store.newest(folder, pages[-1][1]).as_uri())
+        webbrowser.open(store.newest_page(folder, pages[-1][1]).as_uri())
 
 
 @command(
@@ -181,15 +182,15 @@ def gameday(
     from ...edge.ssh.fleet import Fleet
     from ..views import gameday_view
 
-    cluster = inventory(inventory_)
+    cluster = load_inventory(inventory_)
     drill_view.check_writable(junit)
-    entries = chosen(words("--only", only), words("--skip", skip), repeat)
+    schedule = chosen(comma_list("--only", only), comma_list("--skip", skip), repeat)
     with Fleet(cluster) as fleet:
         if dry_run:
-            gameday_view.preview(fleet, entries, json)
+            gameday_view.preview(fleet, schedule, json)
             return
-        confirm(f"Do {len(entries)} drills to {cluster.name}, one after the other?", yes)
-        records, page = gameday_view.play(fleet, entries, not no_load)
+        confirm(f"Do {len(schedule)} drills to {cluster.name}, one after the other?", yes)
+        records, page = gameday_view.run_gameday(fleet, schedule, not no_load)
     gameday_view.show(records, page, json)
     drill_view.write_junit(junit, records)
     if code := drill_view.exit_code(records):
@@ -197,8 +198,8 @@ def gameday(
 
 
 def collection() -> Collection:
-    made = Collection("chaos")
-    tasks: list[Callable[..., Any]] = [list_, heal, report, gameday, *(_drill(fault) for fault in FAULTS.values())]
+    namespace = Collection("chaos")
+    tasks: list[Callable[..., Any]] = [list_, heal, report, gameday, *(_fault_task(fault) for fault in FAULTS.values())]
     for task in tasks:
-        made.add_task(task)  # type: ignore[arg-type]
-    return made
+        namespace.add_task(task)  # type: ignore[arg-type]
+    return namespace

@@ -1,4 +1,4 @@
-"""trust and add-worker: how a host comes in."""
+"""trust and add-worker: pin the SSH keys of hosts, and add a worker to the cluster."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from ...core.config.yaml_tree import dotted, shown
+from ...core.config.fault import dotted, shown
 from ...core.errors import HostError, InputError, Refused
 from ...core.model.cluster import Cluster
 from ..console.command import command
-from ..console.inputs import chosen, inventory, with_services
-from ..console.output import complain, say
+from ..console.inputs import load_inventory, load_with_services, select_hosts
+from ..console.output import say, show_errors
 
 if TYPE_CHECKING:
     from ...core.model.service import Services
@@ -28,16 +28,16 @@ def trust(
     """Show the hosts' SSH key fingerprints and pin them in known_hosts when confirmed. One that fails stops no other."""
     from ..flows.host_keys import pin
 
-    cluster = inventory(inventory_)
-    left: list[str] = []
-    for host in chosen(cluster, hosts):
+    cluster = load_inventory(inventory_)
+    failed: list[str] = []
+    for host in select_hosts(cluster, hosts):
         try:
             pin(cluster, host, fingerprint=fingerprint, yes=yes, replace=replace)
         except (HostError, Refused) as error:
-            complain(error)
-            left.append(host.name)
-    if left:
-        say(f"not pinned: {', '.join(left)}")
+            show_errors(error)
+            failed.append(host.name)
+    if failed:
+        say(f"not pinned: {', '.join(failed)}")
         raise Exit(code=1)
 
 
@@ -56,7 +56,7 @@ def add_worker(
     """Grow the cluster by one worker: pin its key, add it to hosts.yml, deploy it, wait until it is alive."""
     from ...edge.disk.inventory import add_host, restore
 
-    cluster, _ = with_services(inventory_, warn=False)  # said once, when the new host is in it
+    cluster, _ = load_with_services(inventory_, warn=False)  # the second load, with the new host, prints the warnings
     if any(h.ssh == address and (h.port or 22) == (port or 22) for h in cluster.hosts):
         raise InputError([f"{address} is in {cluster.source.name} already"], "inv deploy brings it up to date")
     name = name or next_name(cluster)
@@ -64,10 +64,10 @@ def add_worker(
     try:
         old = add_host(cluster.source, name, fields)
     except InputError as error:
-        raise in_options(error, cluster.source.name, name) from None
+        raise as_option_faults(error, cluster.source.name, name) from None
     joined = False
     try:
-        joined = _join(*with_services(inventory_), name, fingerprint=fingerprint, yes=yes)
+        joined = _join(*load_with_services(inventory_), name, fingerprint=fingerprint, yes=yes)
     finally:
         if not joined:
             restore(cluster.source, old)
@@ -75,22 +75,22 @@ def add_worker(
     say(f"{name} ({address}) is a worker of {cluster.name}")
 
 
-def _join(cluster: Cluster, offered: Services, name: str, *, fingerprint: str, yes: bool) -> bool:
+def _join(cluster: Cluster, services: Services, name: str, *, fingerprint: str, yes: bool) -> bool:
     from ..flows.deploy import run_deploy
     from ..flows.host_keys import pin
 
     host = cluster.host(name)
     pin(cluster, host, fingerprint=fingerprint, yes=yes)
-    # all hosts: the others' firewalls let the new one in
-    run_deploy(cluster, offered, cluster.hosts, yes=yes, what=f"add-worker {host.ssh}", needed=(host,))
+    # all hosts: the firewalls of the others must admit the new one
+    run_deploy(cluster, services, cluster.hosts, yes=yes, what=f"add-worker {host.ssh}", needed=(host,))
     return True
 
 
-def in_options(error: InputError, file: str, name: str) -> InputError:
-    """Faults of a line that stands in no file yet, told of the options that it was made of."""
-    start = re.compile(rf"{re.escape(file)}:(?:\d+:)? hosts\.{re.escape(dotted((name,)))}(?:\.(\w+))?: ")
+def as_option_faults(error: InputError, file: str, name: str) -> InputError:
+    """Names the options instead of a line of hosts.yml: the new line is not in the file yet."""
+    prefix = re.compile(rf"{re.escape(file)}:(?:\d+:)? hosts\.{re.escape(dotted((name,)))}(?:\.(\w+))?: ")
     flags = {None: f"--name {shown(name)}: ", "ssh": "ADDRESS: "}
-    faults = [start.sub(lambda m: flags.get(m[1], f"--{m[1]}: "), fault) for fault in error.faults]
+    faults = [prefix.sub(lambda m: flags.get(m[1], f"--{m[1]}: "), fault) for fault in error.faults]
     return InputError(faults, "inv --help add-worker" if faults != list(error.faults) else error.hint)
 
 

@@ -1,4 +1,4 @@
-"""Tasks of the lab: containers on this machine that behave like servers."""
+"""lab.*: the lab, containers on this machine that behave like servers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ..console.command import command
 from ..console.output import print_json, table
 
 
-def _say(words: str) -> None:
-    print(f"lab: {words}", file=sys.stderr, flush=True)
+def _say(text: str) -> None:
+    print(f"lab: {text}", file=sys.stderr, flush=True)
 
 
 @command()
 def up(c: Context, debug: bool = False) -> None:
-    """Start the lab, or repair it; changes nothing in a lab that is whole."""
+    """Start the lab, or repair it; changes nothing in a complete lab."""
     from ...lab import nodes
 
     nodes.up(_say)
@@ -31,7 +31,7 @@ def down(c: Context, debug: bool = False) -> None:
     from ...lab import nodes
 
     nodes.down(_say)
-    shutil.rmtree(nodes.STATE.parent / "lab", ignore_errors=True)  # the cluster that hosts.yml names went with its hosts
+    shutil.rmtree(nodes.STATE.parent / "lab", ignore_errors=True)  # the cluster of hosts.yml is gone with its hosts
     _say("down")
 
 
@@ -40,8 +40,8 @@ def status(c: Context, json: bool = False, debug: bool = False) -> None:
     """Show the lab's nodes and their addresses."""
     from ...lab import nodes
 
-    found = nodes.status()
+    node_list = nodes.status()
     if json:
-        print_json([dataclasses.asdict(node) for node in found])
+        print_json([dataclasses.asdict(node) for node in node_list])
         return
-    table(["node", "state", "ssh", "cluster"], [[n.name, n.state, n.ssh, n.cluster] for n in found])
+    table(["node", "state", "ssh", "cluster"], [[n.name, n.state, n.ssh, n.cluster] for n in node_list])

@@ -1,4 +1,4 @@
-"""What the toolkit knows of its two files: the keys, as a table, as JSON, as a JSON Schema for editors."""
+"""host.keys, service.keys, docs: the reference of hosts.yml and services.yml, as text, as JSON, as a JSON Schema."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke.context import Context
 
-from ...core.errors import Refused
-from ...core.resources import INSTALLED, ROOT
+from ...core.resources import ROOT
 from ..console.command import command
 from ..console.output import print_json, say
 
@@ -45,7 +44,7 @@ def _show(rows: Sequence[Row], document: dict[str, Any], json: bool, schema: boo
 
 
 def _blocks(rows: Sequence[Row]) -> None:
-    """A block a key: a table with this much text would not fit 80 columns."""
+    """A block for each key: a table with this much text does not fit 80 columns."""
     from rich.console import Console
     from rich.padding import Padding
     from rich.text import Text
@@ -64,14 +63,12 @@ def _plain(markdown: str) -> str:
     return markdown.replace("`", "").replace("\\|", "|").replace("*", "").replace("[below](#checks)", "see docs/SERVICES.md")
 
 
-@command()
+@command(checkout_only=True)
 def docs(c: Context, debug: bool = False) -> None:
-    """Write the parts of the docs that are made from the code: tables of keys, JSON Schemas."""
-    from ...edge.disk.state import write_atomically
+    """Write the generated parts of the docs: tables of keys, JSON Schemas."""
+    from ...edge.disk.atomic import write_atomically
     from ..flows.generated_docs import generated
 
-    if INSTALLED:
-        raise Refused("the docs are part of a checkout of the project, and this is an installed copy", "clone the project")
     for path, text in generated().items():
         same = path.is_file() and path.read_text(encoding="utf-8") == text
         if not same:

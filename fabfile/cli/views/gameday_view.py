@@ -1,4 +1,4 @@
-"""A gameday as its operator sees it: each drill in turn, the cluster steady between, a table and one page at the end."""
+"""A gameday for its operator: each drill in turn, with a settled cluster in between; then a table and one page."""
 
 from __future__ import annotations
 
@@ -12,62 +12,69 @@ from ..console.output import print_json, say, table
 from . import drill_view
 
 if TYPE_CHECKING:
-    from ...drills.faults.gameday import Entry
-    from ...drills.verdict.record import Record
+    from ...drills.faults.gameday import ScheduledDrill
+    from ...drills.verdict.record import Record, Verdict
     from ...edge.ssh.fleet import Fleet
 
-SETTLE = 180.0  # seconds for all voters to be back between two drills
+SETTLE_TIMEOUT = 180.0  # seconds for all voters to be back between two drills
 
 
-def preview(fleet: Fleet, entries: Sequence[Entry], json: bool) -> None:
+def preview(fleet: Fleet, schedule: Sequence[ScheduledDrill], json: bool) -> None:
+    """Shows what each drill would do, or why it would be left out; changes nothing."""
     from ...drills.course.plan import DrillRequest
 
     rows = []
-    for entry in entries:
+    for scheduled in schedule:
         try:
-            made = drill_view.ready(fleet, entry.fault, DrillRequest(entry.target, entry.values))
-            rows.append((entry.title, made.plan.target.text, made.plan.expectation.promise.text))
+            request = DrillRequest(scheduled.target, scheduled.values)
+            plan = drill_view.prepare_drill(fleet, scheduled.fault, request).plan
+            rows.append((scheduled.title, plan.target.text, plan.expectation.promise.text))
         except (InputError, Refused) as error:
-            rows.append((entry.title, "left out", error.message))
+            rows.append((scheduled.title, "left out", error.message))
     if json:
         print_json([{"drill": drill, "target": target, "promise": promise} for drill, target, promise in rows])
     else:
         table(("drill", "target", "promise"), rows)
 
 
-def play(fleet: Fleet, entries: Sequence[Entry], load: bool) -> tuple[list[Record], Path]:
-    """All records, and the page of all. A drill that does not fit is SKIPPED. After one that left the cluster unsteady, or
-    was broken off, none is run: what they would show is UNKNOWN."""
+def run_gameday(fleet: Fleet, schedule: Sequence[ScheduledDrill], load: bool) -> tuple[list[Record], Path]:
+    """All records, and the path of their page. A drill that does not fit is SKIPPED. After a drill that was aborted, or
+    left the cluster unsteady, no other one is run: their result is UNKNOWN.
+    """
     from ...drills.report import store
 
     records: list[Record] = []
-    ended = ""
-    for number, entry in enumerate(entries, 1):
-        say(f"\n{number} of {len(entries)}: {entry.title}")
-        record = _skipped(fleet, entry, f"not run: {ended}", "UNKNOWN") if ended else _one(fleet, entry, load)
+    stopped = ""
+    for number, scheduled in enumerate(schedule, 1):
+        say(f"\n{number} of {len(schedule)}: {scheduled.title}")
+        if stopped:
+            record = _not_run(fleet, scheduled, f"not run: {stopped}", "UNKNOWN")
+        else:
+            record = _run_scheduled(fleet, scheduled, load)
         records.append(record)
-        ended = ended or _why_over(fleet, record)
+        stopped = stopped or _stop_reason(fleet, record)
         say(f"{record.verdict}: {record.why}")
-    return records, store.save_gameday(drill_view.folder(fleet.cluster), records)
+    return records, store.save_gameday(drill_view.records_folder(fleet.cluster), records)
 
 
-def _one(fleet: Fleet, entry: Entry, load: bool) -> Record:
+def _run_scheduled(fleet: Fleet, scheduled: ScheduledDrill, load: bool) -> Record:
     from ...drills.course.fault_driver import FaultUnsupported
     from ...drills.course.plan import DrillRequest
 
+    request = DrillRequest(scheduled.target, scheduled.values, load=load)
     try:
-        made = drill_view.ready(fleet, entry.fault, DrillRequest(entry.target, entry.values, load=load))
+        prepared = drill_view.prepare_drill(fleet, scheduled.fault, request)
     except (InputError, Refused) as error:
-        return _skipped(fleet, entry, error.message)
+        return _not_run(fleet, scheduled, error.message)
     try:
-        return drill_view.run(fleet, made)[0]
+        return drill_view.run_prepared(fleet, prepared)[0]
     except FaultUnsupported as error:
-        return _skipped(fleet, entry, error.message)
+        return _not_run(fleet, scheduled, error.message)
     except (Refused, HostError) as error:
-        return _skipped(fleet, entry, error.message, "UNKNOWN")
+        return _not_run(fleet, scheduled, error.message, "UNKNOWN")
 
 
-def _why_over(fleet: Fleet, record: Record) -> str:
+def _stop_reason(fleet: Fleet, record: Record) -> str:
     """Why no further drill may begin; empty: go on."""
     from ...drills.course.snapshot import wait_until_settled
 
@@ -76,28 +83,28 @@ def _why_over(fleet: Fleet, record: Record) -> str:
     if record.verdict == "SKIPPED":
         return ""
     try:
-        lacking = wait_until_settled(fleet, SETTLE)
+        problems = wait_until_settled(fleet, SETTLE_TIMEOUT)
     except NexusError as error:
-        lacking = (error.message,)
-    return f"not steady {SETTLE:.0f} s after {record.drill}: {'; '.join(lacking)}" if lacking else ""
+        problems = (error.message,)
+    return f"not steady {SETTLE_TIMEOUT:.0f} s after {record.drill}: {'; '.join(problems)}" if problems else ""
 
 
-def _skipped(fleet: Fleet, entry: Entry, why: str, verdict: str = "SKIPPED") -> Record:
+def _not_run(fleet: Fleet, scheduled: ScheduledDrill, why: str, verdict: Verdict = "SKIPPED") -> Record:
     from ...drills.verdict.record import Record
 
     sentence = " ".join(why.split())
-    return Record(entry.fault, verdict, time.time(), entry.target, cluster=fleet.cluster.name, why=sentence)  # type: ignore[arg-type]
+    return Record(scheduled.fault, verdict, time.time(), scheduled.target, cluster=fleet.cluster.name, why=sentence)
 
 
 def show(records: Sequence[Record], page: Path, json: bool) -> None:
     from rich.console import Console
 
-    from ...drills.report import summary
+    from ...drills.report.summary import runs_table
 
     if json:
         drill_view.print_records([(record, page) for record in records])
         return
-    Console().print(summary.table(records))
+    Console().print(runs_table(records))
     for record in records:
         if record.verdict in ("FAIL", "UNKNOWN", "ABORTED"):
             print(f"{record.verdict} {record.drill}: {record.why}")

@@ -1,4 +1,4 @@
-"""How the cluster's health looks: hosts, units, services, problems."""
+"""The cluster's health on the screen: hosts, units, services, problems."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from ..console.output import say, table
 
 
 def show(health: Health) -> None:
-    word = health.word
-    voters = f"{len(word.voters)} of {len(health.cluster.having('manager'))} managers vote"
-    primary = f"primary {word.services_health.primary or '-'} (epoch {word.services_health.epoch})"
-    print(f"cluster {health.cluster.name}   {primary}   raft leader {word.leader or '-'}   {voters}")
+    status = health.consul
+    voters = f"{len(status.voters)} of {len(health.cluster.having('manager'))} managers vote"
+    primary = f"primary {status.services_health.primary or '-'} (epoch {status.services_health.epoch})"
+    print(f"cluster {health.cluster.name}   {primary}   raft leader {status.leader or '-'}   {voters}")
     table(["host", "roles", "arch", "reachable", "consul", "units"], [
         [h.host.name, " ".join(h.host.roles), h.arch or "-", "yes" if h.reachable else "no", h.consul,
          " ".join(f"{unit.removesuffix('.service')}:{state}" for unit, state in h.units.items())]
         for h in health.hosts
     ])  # fmt: skip
-    if word.services_health.services:
+    if status.services_health.services:
         print()
-        service_table(word.services_health)
-    if word.services:
+        service_table(status.services_health)
+    if status.foreign_services:
         print()
-        table(["others' services", "passing"], [[n, f"{p} of {i}"] for n, (p, i) in sorted(word.services.items())])
+        table(["others' services", "passing"], [[n, f"{p} of {i}"] for n, (p, i) in sorted(status.foreign_services.items())])
     for problem in health.problems:
         say(f"problem: {problem}")
     say("healthy" if not health.problems else "NOT healthy")
 
 
 def service_table(services_health: ServicesHealth) -> None:
-    """Wanted, passing, where; an instance that does not pass bears its state."""
+    """Wanted and passing instances and their hosts; an instance that does not pass is shown with its state."""
     table(["service", "wanted", "passing", "where"], [
         [s.name, "all" if s.wanted is None else str(s.wanted), str(s.passing),
          " ".join(i.host if i.passing else f"{i.host}:{i.state}" for i in s.instances) or "-"]

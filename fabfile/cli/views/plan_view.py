@@ -1,4 +1,4 @@
-"""How a plan looks, and how a deploy looks while it runs."""
+"""A plan on the screen or as JSON, and the progress of a deploy while it runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from ...core.state.plan import describe
+from ...core.state.plan_text import describe
 
 if TYPE_CHECKING:
     from ...edge.deploy.draft import Draft
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 def plan_lines(draft: Draft, diffs: bool) -> Iterator[str]:
     """The whole plan, host by host; hosts with nothing to do share the last line."""
-    same = [name for name in draft.plans if name not in draft.changing]
+    unchanged = [name for name in draft.plans if name not in draft.changing]
     for name, plan in draft.plans.items():
         if not plan.empty:
-            yield f"{name}  [{', '.join(draft.cluster.host(name).roles)}]  {draft.where[name].advertise}"
+            yield f"{name}  [{', '.join(draft.cluster.host(name).roles)}]  {draft.addresses[name].advertise}"
             yield from (f"  {line}" for line in describe(plan, diffs))
             yield ""
     if draft.acl_stale:
@@ -32,14 +32,14 @@ def plan_lines(draft: Draft, diffs: bool) -> Iterator[str]:
         yield "services"
         yield from (f"  {line}" for line in draft.service_changes)
         yield ""
-    if len(draft.steps) > 1:
-        yield f"the security is turned on in {len(draft.steps)} passes over all hosts, so that nobody is cut off on the way"
-    if same:
-        yield f"nothing to do: {', '.join(same)}"
+    if len(draft.levels) > 1:
+        yield f"the security is turned on in {len(draft.levels)} passes over all hosts, so that nobody is cut off on the way"
+    if unchanged:
+        yield f"nothing to do: {', '.join(unchanged)}"
 
 
 def show_plan(draft: Draft, diffs: bool = True) -> None:
-    """To stdout; coloured like a diff where stdout is a terminal that wants colour."""
+    """To stdout; coloured like a diff on a terminal that wants colour."""
     from rich.console import Console
     from rich.text import Text
 
@@ -55,14 +55,14 @@ def show_plan(draft: Draft, diffs: bool = True) -> None:
 
 
 def plan_json(draft: Draft, diffs: bool = True) -> dict[str, object]:
-    """Machine-readable: what changes on each host, with the unified diffs where they are asked for."""
+    """What changes on each host, with unified diffs if asked for."""
     return {
         "cluster": draft.cluster.name,
         "changes": len(draft.changing),
         "acl": draft.acl_stale,
         "services": list(draft.service_changes),
         "engines": list(draft.engines),
-        "passes": len(draft.steps),
+        "passes": len(draft.levels),
         "hosts": [
             {
                 "name": name,
@@ -75,9 +75,13 @@ def plan_json(draft: Draft, diffs: bool = True) -> dict[str, object]:
     }
 
 
+# The first word of an `apply.sh` line -> the phase it belongs to.
+_PHASES = {"check": "checking with the programs themselves", "put": "placing files", "drop": "placing files"}
+
+
 class Progress:
-    """One line a host and event on stderr, with the seconds since the start. Lines, not a moving picture: a log of a
-    deploy at three in the morning must be readable afterwards, and in a pipe.
+    """One line per host and event on stderr, with the seconds since the start. Lines stay: the log of a deploy must be
+    readable afterwards, and in a pipe.
     """
 
     def __init__(self) -> None:
@@ -97,11 +101,8 @@ class Progress:
         self._line(f"{title}: {', '.join(hosts)}")
 
     def step(self, host: str, text: str) -> None:
-        """One line a phase: the checks together, the files together, each unit and what was kept by itself."""
-        word = text.split(" ")[0]
-        phase = {"check": "checking with the programs themselves", "put": "placing files", "drop": "placing files"}.get(
-            word
-        )
+        """One line per phase: one for all checks, one for all files, one for each unit and for each file that was kept."""
+        phase = _PHASES.get(text.split(" ")[0])
         with self._lock:
             repeated = phase is not None and self._last.get(host) == phase
             self._last[host] = phase or text

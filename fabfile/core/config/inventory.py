@@ -1,4 +1,4 @@
-"""hosts.yml at the door: text in, a Cluster or every fault at once out. Past this nothing is checked again.
+"""hosts.yml, checked: text in, a Cluster or every fault at once out. Nothing is checked again after this.
 
 `inventory_keys` declares each key and its check. `_across` checks what only shows between values (one primary, one
 address each). `_build` fills in the defaults.
@@ -17,9 +17,10 @@ from ..errors import InputError
 from ..model.cluster import ROLES, Binary, Cluster, Host, SshDefaults
 from . import schema as s
 from . import value_checks as c
+from .fault import Fault, shown
 from .inventory_keys import INVENTORY_KEYS, SSH_KEYS
 from .keys import fields
-from .yaml_tree import Fault, Tree, shown
+from .yaml_tree import Tree
 from .yaml_tree import parse as parse_yaml
 
 RESERVED = ("all", *ROLES, *(f"{role}s" for role in ROLES))  # words of `--hosts`
@@ -51,7 +52,7 @@ def parse(text: str, source: Path, *, state_root: Path, home: Path) -> tuple[Clu
 
 
 def _across(tree: Tree) -> Iterator[Fault]:
-    """Faults between values. Reads the unchecked tree, so that they are told together with all others."""
+    """Faults between values. They are read from the unchecked tree, so that they are reported together with all others."""
     top: Mapping[str, Any] = tree.value if isinstance(tree.value, dict) else {}
     for program in ("consul", "caddy"):
         given = top.get(program)
@@ -94,7 +95,7 @@ def _managers(hosts: Mapping[str, Mapping[str, Any]], tree: Tree) -> Iterator[Fa
 
 
 def _shared(hosts: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Any], tree: Tree) -> Iterator[Fault]:
-    """Two hosts at one place. Behind other gateways, or advertised otherwise, one address is two places."""
+    """Two hosts at one address. Behind different gateways, or with different advertised addresses, they are two places."""
     seen: dict[tuple[str, ...], str] = {}
     for name, host in hosts.items():
         port, gateway = (host.get(k, defaults.get(k, d)) for k, d in (("port", SSH_PORT), ("gateway", "none")))
@@ -109,7 +110,7 @@ def _shared(hosts: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Any],
 
 
 def _same(value: object) -> str | None:
-    """One spelling for one address or name; None for what is no text."""
+    """One spelling for each address or name. None for a value that is not text."""
     try:
         return str(ipaddress.ip_address(value)) if isinstance(value, str) else None
     except ValueError:

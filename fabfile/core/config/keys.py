@@ -13,8 +13,9 @@ from typing import Any
 from voluptuous import Optional, Required
 
 from .checks import Check, JsonSchema
+from .fault import Path
 from .schema import mapping
-from .yaml_tree import Path, Tree
+from .yaml_tree import Tree
 
 ANY_NAME = "NAME"  # stands for the names that the operator chooses: hosts.NAME, services.NAME
 

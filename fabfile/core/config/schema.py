@@ -17,7 +17,8 @@ from typing import Any
 from voluptuous import DictInvalid, Invalid, MultipleInvalid, RequiredFieldInvalid, Schema
 
 from ..errors import InputError
-from .yaml_tree import Fault, Misread, Path, Tree, parse, reading, shown
+from .fault import Fault, Path, shown
+from .yaml_tree import Misread, Tree, parse, reading
 
 Validator = Callable[[object], Any]
 

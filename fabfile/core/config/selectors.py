@@ -6,8 +6,8 @@ from fnmatch import fnmatchcase
 
 from ..errors import InputError
 from ..model.cluster import ROLES, Cluster, Host
+from .fault import shown
 from .schema import nearest
-from .yaml_tree import shown
 
 _ROLE_WORDS = {word: role for role in ROLES for word in (role, f"{role}s")}
 

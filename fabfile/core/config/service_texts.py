@@ -1,7 +1,7 @@
-"""Checks of the texts of services.yml that a process, a container or the balancer's clients get to see.
+"""Checks of the free texts of services.yml: commands, arguments, environment, headers.
 
-They reach systemd units, Docker and Caddy, which escape them; so nearly all is allowed that stands on one line, but
-nothing that no escaping could carry. How a check reports: see `schema`.
+They reach systemd units, Docker and Caddy, and are escaped there. So nearly all text on one line is allowed, except for
+characters that no escaping can carry. How a check reports: see `schema`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .checks import described
 
 _LONGEST = 8192  # characters of one argument or value
 _FILLED_IN = r"\$[A-Za-z_{(][A-Za-z0-9_]*[})]?|`"
-_ACTS = {  # on what a shell acts, by the quotes around it
+_ACTS = {  # what a shell acts on, by the quotes around it
     "": re.compile(rf"2?>&1|&&|\|\||>>|[|;&<>()]|{_FILLED_IN}"),
     '"': re.compile(_FILLED_IN),
     "'": re.compile(r"(?!)"),
@@ -72,7 +72,7 @@ def args(value: object) -> list[Any]:
 
 @described({"anyOf": [{"type": "string"}, {"type": "array", "items": _ITEM, "minItems": 1}]}, _LINE)
 def command(value: object) -> list[Any]:
-    """The argv of a process: a list, or one text that is split as a shell would, but that no shell runs."""
+    """The argv of a process: a list, or one text. The text is split as a shell would split it; no shell runs it."""
     if isinstance(value, str):
         found = _split(value)
         if problem := _program(found):
@@ -101,7 +101,7 @@ def _split(text: str) -> list[str]:
 
 
 def shell_syntax(text: str) -> str | None:
-    """The first thing in a text that can be split which a shell would act on; what is quoted from it is none."""
+    """The first unquoted part of a text on which a shell would act; None where there is none."""
     quote, n = "", 0
     while n < len(text):
         if text[n] == "\\" and quote != "'":
@@ -116,14 +116,14 @@ def shell_syntax(text: str) -> str | None:
 
 
 def for_a_shell(argv: Sequence[str]) -> str | None:
-    """The first item of a list that only a shell would act on, and no program takes as it stands; none of a shell's."""
+    """The first item that only makes sense to a shell. None where there is none, or where the program is a shell."""
     if argv[0].rpartition("/")[2] in ("sh", "bash", "dash", "ash", "ksh", "zsh"):
         return None
     return next((item for item in argv[1:] if _FOR_A_SHELL.fullmatch(item)), None)
 
 
 def _program(argv: Sequence[object]) -> str | None:
-    """What is wrong with the program; systemd would refuse all of these, or read them as something else."""
+    """What is wrong with the program: systemd refuses each of these, or reads it as something else."""
     program = str(argv[0]) if argv else ""
     if not program.strip():
         return "names no program"
@@ -145,7 +145,7 @@ def env_value(value: object) -> Any:
 
 
 def header_name(value: object) -> str:
-    """The name of a header that concerns the answer, not the connection."""
+    """The name of a header of the answer. Headers of the connection are refused."""
     found = str(_header_name(value))
     if found.lower() in _CONNECTION:
         raise Invalid("is set by the load balancer alone")

@@ -14,7 +14,7 @@ from . import checks, keys
 from . import schema as s
 from . import value_checks as v
 from .checks import described
-from .yaml_tree import shown
+from .fault import shown
 
 MOST_REPLICAS = 1000
 _KINDS: tuple[CheckKind, ...] = ("http", "tcp", "ttl")
@@ -129,7 +129,7 @@ def path(value: object) -> str:
 
 
 def _check_path(value: object) -> str:
-    """A path of letters, kept as it is, and perhaps a query."""
+    """A URL's path, kept as it is, with an optional query."""
     text = v.text(value)
     head, mark, query = text.partition("?")
     path(head)
@@ -157,7 +157,7 @@ _CHECK = Schema(keys.fields(CHECK_KEYS))
 
 @described({"anyOf": [{"enum": ["tcp", "ttl"]}, {"type": "string", "pattern": "^/"}]})
 def check(value: object) -> Check:
-    """A mapping of exactly one of http, tcp, ttl, or the short `/health`, `tcp`, `ttl`."""
+    """A mapping with exactly one of http, tcp and ttl, or a short form: `/health`, `tcp`, `ttl`."""
     if isinstance(value, str):
         if value.startswith("/"):
             return Check("http", _check_path(value))

@@ -1,4 +1,4 @@
-"""What services.yml allows and hardly means, seen beside the hosts of the cluster. Pure."""
+"""Warnings: entries of services.yml that are allowed, but that their writer hardly means on these hosts. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from ..model.cluster import Cluster
 from ..model.service import Service, Services
+from .fault import Fault
 from .service_texts import for_a_shell
-from .yaml_tree import Fault
 
 
 def warnings(services: Services, cluster: Cluster) -> tuple[str, ...]:
-    """What is allowed and hardly meant, each `services.yml:LINE: services.NAME.KEY: …`, in the file's order."""
+    """Each is `services.yml:LINE: services.NAME.KEY: …`, in the file's order."""
     source = services.source.name if services.source else "services.yml"
     return tuple(
         Fault(("services", service.name, *key), message, service.line).render(source)

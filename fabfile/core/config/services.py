@@ -1,4 +1,4 @@
-"""services.yml at the door: text in, Services or every fault at once out. Past this nothing is checked again.
+"""services.yml, checked: text in, Services or every fault at once out. Nothing is checked again after this.
 
 `service_keys` declares each key and its check. `_across` checks what only shows between values (a command or an image,
 one port each, one address at the balancer each). `_build` fills in the defaults.
@@ -19,10 +19,11 @@ from ..model.service import FIELDS, Check, Service, Services, wanted
 from . import schema as s
 from . import service_texts as t
 from . import service_values as v
+from .fault import Fault, shown
+from .fault import Path as Place
 from .keys import as_written, fields, lacking
 from .service_keys import SERVICE_KEYS
-from .yaml_tree import Fault, Tree, shown
-from .yaml_tree import Path as Place
+from .yaml_tree import Tree
 from .yaml_tree import parse as parse_yaml
 
 RESERVED = ("consul", "nexus-orchestrator")
@@ -71,7 +72,7 @@ def parse(text: str, source: Path) -> Services:
 
 
 def _across(tree: Tree) -> Iterator[Fault]:
-    """Faults between values. Reads the unchecked tree, so that they are told together with all others."""
+    """Faults between values. They are read from the unchecked tree, so that they are reported together with all others."""
     services = tree.value.get("services") if isinstance(tree.value, dict) else None
     if not isinstance(services, dict):
         return
@@ -94,7 +95,7 @@ def _name(name: str, tree: Tree) -> Iterator[Fault]:
 
 
 def _within(own: Mapping[str, Any], at: Place, tree: Tree) -> Iterator[Fault]:
-    """What one service's keys need of each other."""
+    """Faults between the keys of one service."""
     runs = [key for key in own if key in ("command", "image")]
     if not runs:
         yield tree.fault(at, "has neither command nor image; it needs one of them")
@@ -119,7 +120,7 @@ def _within(own: Mapping[str, Any], at: Place, tree: Tree) -> Iterator[Fault]:
 
 
 def _shared(services: Mapping[str, Mapping[str, Any]], tree: Tree) -> Iterator[Fault]:
-    """Two services at one port (any host may get both), or at one place of the balancer."""
+    """Two services at one port (any host may get both), or at one domain and path."""
     ports: dict[int, str] = {}
     places: dict[tuple[str, str], str] = {}
     for name, own in services.items():

@@ -1,4 +1,4 @@
-"""Checks of where ssh goes: a host, and a jump host before it. How a check reports: see `schema`."""
+"""Checks of SSH destinations: a host, and a jump host before it. How a check reports: see `schema`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ssh_name(value: object) -> str:
 
 
 def _more(text: str) -> str | None:
-    """What stands beside the host, and which key it belongs in."""
+    """What else the text holds besides the host, and which key that belongs in."""
     if text != text.strip():
         return "take away the space around it"
     if "://" in text:

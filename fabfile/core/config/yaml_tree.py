@@ -1,7 +1,7 @@
-"""YAML text → plain values that remember where and how they were written. Knows nothing of hosts or services.
+"""YAML text to plain values with line numbers and spellings. Knows nothing of hosts or services.
 
-What YAML does quietly is a fault here, or is kept for the schema to report: a key given twice, a tag that
-builds objects, aliases that grow without bound, scalars read as what their writer hardly meant.
+What YAML accepts silently is a fault here, or is kept for the schema to report: a key given twice, a tag that builds
+objects, aliases that expand without bound, scalars that YAML reads as something their writer hardly meant.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -17,35 +16,17 @@ from typing import Any
 import yaml
 
 from ..errors import InputError
-
-Path = tuple[str | int, ...]
+from .fault import Fault, Path, shown
+from .yaml_loader import LOADER as _LOADER
+from .yaml_syntax import syntax_fault
 
 MAX_BYTES = 1 << 20  # of one file
 MAX_DEPTH = 32  # levels; our own files have five
 MAX_NODES = 50_000  # after aliases are expanded; a thousand hosts need about ten thousand
 
-# The C loader is ten times faster, where PyYAML was built with it.
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = ("str", "value", "merge", "int", "float", "bool", "null", "timestamp")
 _PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
-_CONTROL = re.compile(r"[^\t -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_TAB = re.compile(r"^ *\t[ \t]*[^\s#]")
-_BARE = re.compile(r"[A-Za-z0-9._:/@~+-]{1,80}")
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing wrong: where (path, 1-based line) and what, in words that follow `path: `."""
-
-    path: Path
-    message: str
-    line: int | None = None
-
-    def render(self, source: str) -> str:
-        """`hosts.yml:7: hosts.w1.port: 70000 is not …`; what is not known is left out."""
-        place = f"{source}:{self.line}: " if self.line else f"{source}: "
-        return place + (f"{dotted(self.path)}: " if self.path else "") + self.message
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +56,6 @@ class Tree:
 
     def fault(self, path: Path, message: str) -> Fault:
         return Fault(path, message, self.line(path))
-
-
-def dotted(path: Path) -> str:
-    """`hosts.w1.roles[0]`; odd keys are quoted."""
-    parts = (f"[{p}]" if isinstance(p, int) else f".{shown(p)}" for p in path)
-    return "".join(parts).removeprefix(".")
-
-
-def shown(value: object) -> str:
-    """The value for one line on a terminal: odd text quoted and escaped, long text cut at 60 characters."""
-    text = value if isinstance(value, str) else str(value)
-    if _BARE.fullmatch(text):
-        return text
-    cut = text if len(text) <= 60 else text[:60] + "…"
-    return json.dumps(cut, ensure_ascii=not cut.isprintable())
 
 
 def reading(value: object) -> str:
@@ -125,7 +91,7 @@ def parse(text: str) -> Tree:
         node = _LOADER(text).get_single_node()
         value = None if node is None else walk.value(node, ())
     except yaml.YAMLError as e:
-        return Tree(faults=(_syntax_fault(text, e),))
+        return Tree(faults=(syntax_fault(text, e),))
     except UnicodeError:
         return Tree(faults=(Fault((), "holds characters that are not text (lone surrogates)"),))
     return Tree(value, walk.texts, walk.lines, tuple(walk.faults))
@@ -142,41 +108,6 @@ def _refuse_depth(text: str) -> None:
 
 def _marked(problem: str, mark: Any) -> yaml.YAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
-
-
-def _syntax_fault(text: str, error: yaml.YAMLError) -> Fault:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    # What is cut off is noticed after the last line; the last line is where to look.
-    line = min(mark.line, text.count("\n", 0, len(text) - 1)) + 1 if mark else None
-    if isinstance(error, yaml.reader.ReaderError):
-        return Fault((), "holds a control character, which YAML does not allow", _first(text, _CONTROL))
-    if tabs := _first(text, _TAB):
-        return Fault((), "a tab indents this line; YAML wants spaces there", tabs)
-    context, problem = getattr(error, "context", None) or "", getattr(error, "problem", None) or str(error)
-    begins = getattr(error, "context_mark", None)
-    if "quoted scalar" in context and begins and "end of stream" in problem:
-        return Fault((), "the quote that opens in this line is never closed", begins.line + 1)
-    told = f"is not YAML: {context} {problem}".replace("  ", " ")
-    if line and begins and re.search("flow (mapping|sequence)", context) and begins.line + 1 < line:
-        told += f"; what is not closed opens in line {begins.line + 1}"
-    is_syntax = isinstance(error, yaml.parser.ParserError | yaml.scanner.ScannerError)  # else the text may be hostile
-    return Fault((), told + (_odd_quote(text, line) if is_syntax else ""), line)
-
-
-def _odd_quote(text: str, line: int | None) -> str:
-    """Of a quote that opened in a line before and closes in the faulty one: one of the two is hardly meant."""
-    found = ""
-    with suppress(yaml.YAMLError, UnicodeError):
-        for event in yaml.parse(text, Loader=_LOADER):
-            mark: Any = event  # its marks are there wherever it comes from a text
-            start, end = mark.start_mark.line + 1, mark.end_mark.line + 1
-            if isinstance(event, yaml.ScalarEvent) and event.style in ("'", '"') and start < end == line:
-                found = f"; the quote that opens in line {start} closes only here"
-    return found
-
-
-def _first(text: str, pattern: re.Pattern[str]) -> int | None:
-    return next((n for n, line in enumerate(re.split(r"\r\n|\n|\r", text), 1) if pattern.search(line)), None)
 
 
 class _Walk:

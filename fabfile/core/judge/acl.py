@@ -1,7 +1,7 @@
-"""Who may do what in Consul: one policy and one token a host and role, each able to do its job and nothing else.
+"""Who may do what in Consul: one policy and one token a host and role, each just enough for its job.
 
-Pure: `wanted` says what should be, `changes` compares with what Consul has. The rules are Consul's own JSON form,
-so no value is ever pasted into a rule's text.
+Pure: `wanted` gives the policies and grants of an inventory, `changes` compares them with Consul's own lists. Rules are
+in Consul's JSON form, so no value is pasted into a rule's text.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from typing import Any
 
 from ..model.cluster import Cluster, Host
 from ..model.secrets import Secrets
+from ..state.agents import AGENT_OF_ROLE
 
-MARK = "Nexus Ops: "  # a token's description begins with it; others' tokens are never touched
+MARK = "Nexus Ops: "  # descriptions of our tokens and policies begin with it; those without it are never dropped
 ANONYMOUS = "00000000-0000-0000-0000-000000000002"
 DNS = "nexus-dns"
-_LEGACY, _UNKNOWN = "2", "3"  # an agent's tag `acls`; a current client agent has none
+_LEGACY, _UNKNOWN = "2", "3"  # values of a member's tag `acls`; a current client agent has no such tag
 _READ, _WRITE = {"policy": "read"}, {"policy": "write"}
-_SEE = {"node_prefix": {"": _READ}, "service_prefix": {"": _READ}}
+_READ_CATALOGUE = {"node_prefix": {"": _READ}, "service_prefix": {"": _READ}}
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A named rule set. `rules` is canonical JSON."""
+    """A named set of rules. `rules`: JSON with sorted keys."""
 
     name: str
     rules: str
@@ -33,7 +34,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A token that has one policy."""
+    """A token with exactly one policy. name: `kind/host`; accessor: the token's public id."""
 
     name: str
     accessor: str
@@ -42,47 +43,50 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
+    """What Consul should have. `digest` hashes the repr: after a renamed class or field every cluster syncs once."""
+
     policies: tuple[Policy, ...]
     grants: tuple[Grant, ...]
 
 
 def token_names(host: Host) -> tuple[str, ...]:
-    """The tokens that a host has: its agent's own, and one for each role's agent."""
-    roles = {"manager": "orchestrator", "worker": "worker", "loadbalancer": "balancer"}
-    return (f"agent/{host.name}", *(f"{roles[r]}/{host.name}" for r in host.roles))
+    """The names `kind/host` of a host's tokens: Consul's own agent, and our agent of each role."""
+    return (f"agent/{host.name}", *(f"{AGENT_OF_ROLE[role]}/{host.name}" for role in host.roles))
 
 
 def rules(name: str, managers: Iterable[str]) -> Mapping[str, Any]:
-    """The rules of one token, by its name `kind/host`. `managers`: all of the cluster."""
+    """The rules of one token, by its name `kind/host`. `managers`: names of all managers. KeyError: unknown kind."""
     kind, _, host = name.partition("/")
-    if kind == "agent":  # Consul's agent itself: its own node, and the catalogue for DNS and checks
-        return {**_SEE, "node": {host: _WRITE}}
-    if kind == "orchestrator":  # elects, places, records; may not register services or touch nodes
-        own_service = {"service": {"nexus-orchestrator": _WRITE}}  # the check that its session is bound to
-        sessions = {"session": dict.fromkeys(managers, _WRITE)}  # a standby ends that of a primary gone silent
-        return {**_SEE, **sessions, **own_service, "key_prefix": {"nexus/": _WRITE}, "agent": {host: _READ}}
-    if kind == "worker":  # registers what it runs; of the KV store its own placement, and its own report
+    if kind == "agent":  # Consul's own agent: writes its node, reads the catalogue for DNS and checks
+        return {**_READ_CATALOGUE, "node": {host: _WRITE}}
+    if kind == "orchestrator":  # elects, places, records; may neither register services nor write nodes
+        own_service = {"service": {"nexus-orchestrator": _WRITE}}  # has the check that its session is bound to
+        sessions = {"session": dict.fromkeys(managers, _WRITE)}  # a standby ends the session of a silent primary
+        return {**_READ_CATALOGUE, **sessions, **own_service, "key_prefix": {"nexus/": _WRITE}, "agent": {host: _READ}}
+    if kind == "worker":  # registers what it runs; in the KV store it reads its placement and writes its report
         return {
             "node_prefix": {"": _READ}, "service_prefix": {"": _WRITE}, "agent": {host: _READ},
             "service": {"nexus-orchestrator": _READ},
-            "key_prefix": {"nexus/": {"policy": "deny"}, f"nexus/placement/{host}/": _READ, f"nexus/report/{host}/": _WRITE},
+            "key_prefix": {
+                "nexus/": {"policy": "deny"}, f"nexus/placement/{host}/": _READ, f"nexus/report/{host}/": _WRITE,
+            },
         }  # fmt: skip
-    if kind == "balancer":  # sees what is healthy, and which routes are wanted
-        return {**_SEE, "key_prefix": {"nexus/services/": _READ}}
+    if kind == "balancer":  # reads what is healthy, and which routes are wanted
+        return {**_READ_CATALOGUE, "key_prefix": {"nexus/services/": _READ}}
     raise KeyError(name)
 
 
 def wanted(cluster: Cluster, secrets: Secrets) -> Wanted:
-    """Everything that the cluster of this inventory should have."""
+    """All policies and grants for the cluster of this inventory, in a fixed order."""
     names = sorted(name for host in cluster.hosts for name in token_names(host))
     managers = [h.name for h in cluster.having("manager")]
     policies = [Policy(policy_name(name), _canonical(rules(name, managers))) for name in names]
     grants = [Grant(name, secrets.tokens[name].accessor, policy_name(name)) for name in names]
-    return Wanted((Policy(DNS, _canonical(_SEE)), *policies), tuple(grants))
+    return Wanted((Policy(DNS, _canonical(_READ_CATALOGUE)), *policies), tuple(grants))
 
 
 def digest(want: Wanted) -> str:
-    """One word for all policies and grants: when it changes, Consul is to be brought in line."""
+    """A hash of all policies and grants (16 hex digits). When it changes, Consul's ACLs are to be synced."""
     return hashlib.sha256(repr(want).encode()).hexdigest()[:16]
 
 
@@ -97,7 +101,8 @@ def _canonical(value: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """put_policies: to write, with the id of the one that exists (or None); drop_*: ids of ours that nobody wants."""
+    """put_policies: to write, each with the id of the existing one (None: new); put_grants: tokens to write;
+    drop_tokens, drop_policies: accessors and ids of ours that are no longer wanted."""
 
     put_policies: tuple[tuple[Policy, str | None], ...]
     put_grants: tuple[Grant, ...]
@@ -106,37 +111,48 @@ class Changes:
 
 
 def changes(want: Wanted, policies: Sequence[Mapping[str, Any]], tokens: Sequence[Mapping[str, Any]]) -> Changes:
-    """From Consul's own lists. `policies` need ID, Name and Rules; `tokens` AccessorID, Description and Policies."""
-    have = {p["Name"]: p for p in policies}
-    put = [(p, have.get(p.name, {}).get("ID")) for p in want.policies if have.get(p.name, {}).get("Rules") != p.rules]
+    """Compares with Consul's own lists: policies with ID, Name, Rules; tokens with AccessorID, Description, Policies."""
+    existing = {p["Name"]: p for p in policies}
+    put_policies = tuple(
+        (p, existing.get(p.name, {}).get("ID"))
+        for p in want.policies
+        if existing.get(p.name, {}).get("Rules") != p.rules
+    )
     by_accessor = {t["AccessorID"]: t for t in tokens}
-    grants = [g for g in want.grants if _policies(by_accessor.get(g.accessor)) != [g.policy]]
-    keep = {g.accessor for g in want.grants}
-    ours = [t["AccessorID"] for t in tokens if str(t.get("Description", "")).startswith(MARK) and not is_management(t)]
-    named = {p.name for p in want.policies}
-    stale = [
-        p["ID"]
-        for name, p in have.items()
-        if name not in named and str(p.get("Description", "")).startswith(MARK)
-    ]
-    return Changes(tuple(put), tuple(grants), tuple(a for a in ours if a not in keep), tuple(stale))
+    put_grants = tuple(g for g in want.grants if _policy_names(by_accessor.get(g.accessor)) != [g.policy])
+    kept_tokens = {g.accessor for g in want.grants}
+    our_tokens = [t["AccessorID"] for t in tokens if _has_mark(t) and not is_management(t)]
+    kept_policies = {p.name for p in want.policies}
+    return Changes(
+        put_policies,
+        put_grants,
+        drop_tokens=tuple(accessor for accessor in our_tokens if accessor not in kept_tokens),
+        drop_policies=tuple(p["ID"] for name, p in existing.items() if name not in kept_policies and _has_mark(p)),
+    )
 
 
 def clients_without_acls(members: Iterable[Mapping[str, Any]]) -> set[str]:
-    """Client agents, by name, that go by the rules of a time before ACL tokens, until they ask a server again.
+    """Names of client agents that have not noticed yet that the servers use ACL tokens.
 
-    Before 1.11 an agent that found no leader at its start asks again after twice as long each time, up to half a minute.
-    `members`: as Consul's agent lists them, with the tags of the gossip.
+    Before Consul 1.11 an agent that found no leader at its start asks again at growing intervals, up to 30 s apart.
+    `members`: as Consul's agent lists them, with their gossip tags.
     """
     return {
-        str(m["Name"]) for m in members if m["Tags"].get("role") == "node" and m["Tags"].get("acls") in (_LEGACY, _UNKNOWN)
+        str(m["Name"])
+        for m in members
+        if m["Tags"].get("role") == "node" and m["Tags"].get("acls") in (_LEGACY, _UNKNOWN)
     }
 
 
 def is_management(token: Mapping[str, Any]) -> bool:
-    return "global-management" in _policies(token)
+    """Whether the token may do everything; `changes` never drops one."""
+    return "global-management" in _policy_names(token)
 
 
-def _policies(token: Mapping[str, Any] | None) -> list[str]:
-    found: Iterable[Mapping[str, Any]] = (token or {}).get("Policies") or ()
-    return [p["Name"] for p in found]
+def _policy_names(token: Mapping[str, Any] | None) -> list[str]:
+    policies: Iterable[Mapping[str, Any]] = (token or {}).get("Policies") or ()
+    return [p["Name"] for p in policies]
+
+
+def _has_mark(entry: Mapping[str, Any]) -> bool:
+    return str(entry.get("Description", "")).startswith(MARK)

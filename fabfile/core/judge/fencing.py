@@ -1,7 +1,8 @@
-"""Was there ever more than one primary? The checker over the recorded history of fenced actions. Pure.
+"""Was there ever more than one primary? Checks the recorded history of fenced acts. Pure.
 
-Each act of a primary is one transaction that checks its session and bears its epoch; the Raft index is the one true
-order of them. A history begins with an election: of a record whose start was pruned, leave out what stands before.
+Each act of a primary is one transaction that checks its session and carries its epoch; the Raft index is the one true
+order of acts. A history starts with an election: when older events were pruned, `since_an_election` drops the rest of
+the epoch whose start is missing.
 """
 
 from __future__ import annotations
@@ -14,13 +15,18 @@ from typing import Any
 from ..errors import InputError
 
 ELECTED, RESIGNED = "elected", "resigned"
-_SHAPE: dict[str, type | tuple[type, ...]] = {
-    "order": int, "at": (int, float), "epoch": int, "host": str, "session": str, "kind": str}  # fmt: skip
+_FIELDS: Mapping[str, type | tuple[type, ...]] = {
+    "order": int, "at": (int, float), "epoch": int, "host": str, "session": str, "kind": str,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """order: Raft index. at: unix s by the holder's clock. holder: its host. kind: elected, resigned, or what was done."""
+    """One act of a primary.
+
+    order: Raft index; at: unix time in seconds by the holder's clock; holder: the primary's host
+    kind: elected, resigned, or what was done
+    """
 
     order: int
     at: float
@@ -34,31 +40,31 @@ class Act:
 
 
 def read_acts(events: Iterable[Mapping[str, Any]]) -> tuple[Act, ...]:
-    """From the KV store's events, {"order", "at", "epoch", "host", "session", "kind", ...}, by their true order.
+    """From the KV store's events, {"order", "at", "epoch", "host", "session", "kind", ...}, sorted by their true order.
 
-    InputError names all that are not such: a history with holes proves nothing.
+    InputError names every malformed field: a history with holes proves nothing.
     """
-    found, faults = [], []
+    acts, faults = [], []
     for number, event in enumerate(events):
-        bad = [key for key, kind in _SHAPE.items() if not isinstance(event.get(key), kind)]
+        bad = [key for key, kind in _FIELDS.items() if not isinstance(event.get(key), kind)]
         faults += [f"events[{number}].{key}: {event.get(key)!r} is not what an event has there" for key in bad]
         if not bad:
-            order, at, epoch, holder, session, kind = (event[key] for key in _SHAPE)
-            found.append(Act(order, float(at), epoch, holder, session, kind))
+            order, at, epoch, holder, session, kind = (event[key] for key in _FIELDS)
+            acts.append(Act(order, float(at), epoch, holder, session, kind))
     if faults:
         raise InputError(faults)
-    return _in_order(found)
+    return _in_order(acts)
 
 
 def since_an_election(acts: Sequence[Act]) -> tuple[Act, ...]:
-    """From the first election on: the record keeps the newest events only, and may begin amid an epoch."""
+    """The acts from the first election on: the record keeps the newest events only, so it may start within an epoch."""
     history = _in_order(acts)
     first = next((n for n, act in enumerate(history) if act.kind == ELECTED), len(history))
     return history[first:]
 
 
 def check_history(acts: Sequence[Act], clock_error: float = 0.5) -> tuple[str, ...]:
-    """What is wrong, a sentence with its evidence each; empty: never two primaries.
+    """What is wrong, one sentence with its evidence each; empty: there were never two primaries.
 
     `clock_error`: seconds by which two hosts' clocks may differ.
     """
@@ -68,19 +74,20 @@ def check_history(acts: Sequence[Act], clock_error: float = 0.5) -> tuple[str, .
         epochs.setdefault(act.epoch, []).append(act)
     elections = [a for a in history if a.kind == ELECTED]
     return (
-        *(f for _, own in sorted(epochs.items()) for f in _within(own)),
-        *_backward(elections),
-        *(f for act in history for f in _late(act, elections, clock_error)),
+        *(fault for _, own in sorted(epochs.items()) for fault in _epoch_faults(own)),
+        *_order_faults(elections),
+        *(fault for act in history for fault in _overlap_faults(act, elections, clock_error)),
     )
 
 
 def _in_order(acts: Iterable[Act]) -> tuple[Act, ...]:
-    """Acts of one transaction share an index: the election is its first, the resignation its last."""
+    """Acts of one transaction share an index; an election comes first among them, a resignation last."""
     return tuple(sorted(acts, key=lambda a: (a.order, a.kind != ELECTED, a.kind == RESIGNED, a.epoch, a.at)))
 
 
-def _within(own: Sequence[Act]) -> Iterator[str]:
-    """One epoch, its acts in order: one holder with one session, begun by its one election, over when it resigned."""
+def _epoch_faults(own: Sequence[Act]) -> Iterator[str]:
+    """`own`: the acts of one epoch, in order. The epoch must have one holder with one session, start with its only
+    election, and end with the holder's resignation if there is one."""
     first = own[0]
     for act in own[1:]:
         if act.holder != first.holder:
@@ -95,29 +102,31 @@ def _within(own: Sequence[Act]) -> Iterator[str]:
         yield f"epoch {first.epoch} does not begin with an election but with: {first}"
     if len(elected) > 1:
         yield f"epoch {first.epoch} has {len(elected)} elections: {', '.join(map(str, elected))}"
-    left: dict[str, Act] = {}
+    resigned: dict[str, Act] = {}
     for act in own:
-        if act.holder in left:
-            yield f"an act after its holder resigned: {act} after {left[act.holder]}"
+        if act.holder in resigned:
+            yield f"an act after its holder resigned: {act} after {resigned[act.holder]}"
         elif act.kind == RESIGNED:
-            left[act.holder] = act
+            resigned[act.holder] = act
 
 
-def _backward(elections: Sequence[Act]) -> Iterator[str]:
+def _order_faults(elections: Sequence[Act]) -> Iterator[str]:
+    """Each election has a higher epoch than the one before."""
     for before, after in pairwise(elections):
         if after.epoch <= before.epoch:
             yield f"the epoch does not grow: {after} follows {before}"
 
 
-def _late(act: Act, elections: Sequence[Act], clock_error: float) -> Iterator[str]:
-    """An act of an epoch that was over: by the order, or by the clocks. The earliest newer election is the evidence."""
+def _overlap_faults(act: Act, elections: Sequence[Act], clock_error: float) -> Iterator[str]:
+    """An act in an epoch that was over, by the true order or by the clocks. Evidence: the earliest newer election."""
     newer = [e for e in elections if e.epoch > act.epoch]
     if not newer:
         return
-    by_order = min(newer, key=lambda e: e.order)
-    if act.order >= by_order.order:
-        yield f"an act of an older epoch: {act} after {by_order}"
+    first = min(newer, key=lambda e: e.order)
+    if act.order >= first.order:
+        yield f"an act of an older epoch: {act} after {first}"
     by_clock = min(newer, key=lambda e: e.at)
     overlap = act.at - by_clock.at
     if overlap > clock_error:
-        yield f"two primaries at a time: {act} at {act.at:.3f}, {overlap:.3f} s later than {by_clock} at {by_clock.at:.3f}"
+        before = f"{by_clock} at {by_clock.at:.3f}"
+        yield f"two primaries at a time: {act} at {act.at:.3f}, {overlap:.3f} s later than {before}"

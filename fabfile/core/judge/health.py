@@ -1,4 +1,4 @@
-"""Is the cluster well? Facts and Consul's own word in, one value and a list of problems out. Pure."""
+"""Is the cluster healthy? Takes the hosts' facts and Consul's status, gives one value with a list of problems. Pure."""
 
 from __future__ import annotations
 
@@ -8,28 +8,31 @@ from dataclasses import dataclass, field
 from ..model.cluster import Cluster, Host
 from ..state.desired import units_of
 from ..state.facts import Facts
-from .service_health import ServicesHealth
+from .service_health import ServiceHealth, ServicesHealth
 
 
 @dataclass(frozen=True, slots=True)
 class ConsulStatus:
-    """What one server says of the cluster; `asked` is its host, None when no server answered.
+    """The cluster as one Consul server sees it.
 
-    members: node name -> alive. voters: node names in the raft quorum.
-    services: others' services, which only registered themselves: name -> (passing, all) instances.
+    server: name of the host whose server answered; None: no server answered, and the rest is empty
+    leader: node name of the raft leader; voters: node names in the raft quorum
+    members: node name -> alive
+    foreign_services: services that our agents do not run, by name: (passing, all) instances
     """
 
-    asked: str | None = None
+    server: str | None = None
     leader: str | None = None
     voters: tuple[str, ...] = ()
     members: Mapping[str, bool] = field(default_factory=dict)
-    services: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    foreign_services: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     services_health: ServicesHealth = field(default_factory=ServicesHealth)
 
 
 @dataclass(frozen=True, slots=True)
 class HostHealth:
-    """consul: alive, failed (known and gone), absent (not in the gossip pool) or unknown (nobody to ask)."""
+    """consul: alive, failed (known and gone), absent (not in the gossip pool) or unknown (no server answered).
+    units: unit name -> its state (`UnitFact.state`), or unknown on an unreachable host."""
 
     host: Host
     reachable: bool
@@ -42,23 +45,35 @@ class HostHealth:
 @dataclass(frozen=True, slots=True)
 class Health:
     cluster: Cluster
-    word: ConsulStatus
+    consul: ConsulStatus
     hosts: tuple[HostHealth, ...]
 
     @property
     def problems(self) -> tuple[str, ...]:
-        return tuple(_problems(self))
+        """A line each; empty when the cluster is healthy."""
+        consul = self.consul
+        return (
+            *_quorum_problems(consul, self.cluster),
+            *(problem for host in self.hosts for problem in _host_problems(host)),
+            *_primary_problems(consul),
+            *(problem for service in consul.services_health.services for problem in _service_problems(service)),
+            *(
+                f"service {name}: {passing} of {instances} instances pass"
+                for name, (passing, instances) in sorted(consul.foreign_services.items())
+                if passing < instances
+            ),
+        )
 
     def json(self) -> dict[str, object]:
         """The keys that scripts may rely on."""
-        word = self.word
+        consul = self.consul
         return {
             "cluster": self.cluster.name,
             "healthy": not self.problems,
-            "primary": word.services_health.primary,
-            "epoch": word.services_health.epoch,
-            "raft_leader": word.leader,
-            "raft_voters": list(word.voters),
+            "primary": consul.services_health.primary,
+            "epoch": consul.services_health.epoch,
+            "raft_leader": consul.leader,
+            "raft_voters": list(consul.voters),
             "hosts": [
                 {
                     "name": h.host.name, "roles": list(h.host.roles), "arch": h.arch, "reachable": h.reachable,
@@ -66,65 +81,70 @@ class Health:
                 }
                 for h in self.hosts
             ],
-            "services": [service.json() for service in word.services_health.services],
+            "services": [service.json() for service in consul.services_health.services],
             "others": [
                 {"name": name, "passing": passing, "instances": instances}
-                for name, (passing, instances) in sorted(word.services.items())
+                for name, (passing, instances) in sorted(consul.foreign_services.items())
             ],
             "problems": list(self.problems),
         }  # fmt: skip
 
 
-def assess(cluster: Cluster, facts: Mapping[str, Facts], faults: Mapping[str, str], word: ConsulStatus) -> Health:
-    """`faults`: host name -> why it could not be probed."""
+def assess(cluster: Cluster, facts: Mapping[str, Facts], errors: Mapping[str, str], consul: ConsulStatus) -> Health:
+    """`facts`: by host name, of the hosts that could be probed; `errors`: host name -> why it could not be."""
     hosts = (
-        _host(h, facts.get(h.name), faults.get(h.name, ""), word, units_of(h, cluster.firewall)) for h in cluster.hosts
+        _host_health(host, facts.get(host.name), errors.get(host.name, ""), consul, units_of(host, cluster.firewall))
+        for host in cluster.hosts
     )
-    return Health(cluster, word, tuple(hosts))
+    return Health(cluster, consul, tuple(hosts))
 
 
-def _host(host: Host, fact: Facts | None, error: str, word: ConsulStatus, names: tuple[str, ...]) -> HostHealth:
-    units = {
-        name: (fact.units[name].state if name in fact.units else "absent")
-        if fact
-        else "unknown"
-        for name in names
-    }
-    return HostHealth(host, fact is not None, fact.arch if fact else None, _consul(host, word), units, error)
+def _host_health(
+    host: Host, facts: Facts | None, error: str, consul: ConsulStatus, unit_names: tuple[str, ...]
+) -> HostHealth:
+    membership = _membership(host, consul)
+    if facts is None:
+        return HostHealth(host, False, None, membership, dict.fromkeys(unit_names, "unknown"), error)
+    units = {name: facts.units[name].state if name in facts.units else "absent" for name in unit_names}
+    return HostHealth(host, True, facts.arch, membership, units, error)
 
 
-def _consul(host: Host, word: ConsulStatus) -> str:
-    if word.asked is None:
+def _membership(host: Host, consul: ConsulStatus) -> str:
+    if consul.server is None:
         return "unknown"
-    alive = word.members.get(host.name)
+    alive = consul.members.get(host.name)
     return "absent" if alive is None else "alive" if alive else "failed"
 
 
-def _problems(health: Health) -> Iterator[str]:
-    word, managers = health.word, health.cluster.having("manager")
-    if word.asked is None:
+def _quorum_problems(consul: ConsulStatus, cluster: Cluster) -> Iterator[str]:
+    managers = cluster.having("manager")
+    if consul.server is None:
         yield "no Consul server answers"
-    elif word.leader is None:
+    elif consul.leader is None:
         yield "the cluster has no raft leader"
-    elif len(word.voters) < len(managers):
-        missing = sorted({m.name for m in managers} - set(word.voters))
-        yield f"{len(word.voters)} of {len(managers)} managers vote in the raft quorum (not {', '.join(missing)})"
-    for h in health.hosts:
-        name = h.host.name
-        if not h.reachable:
-            yield h.error or f"{name}: unreachable"
-        if h.consul in ("failed", "absent"):
-            yield f"{name}: Consul is {h.consul}"
-        for unit, state in h.units.items():
-            if state not in ("active", "unknown"):
-                yield f"{name}: {unit} is {state}"
-    if word.leader is not None and word.services_health.primary is None:
+    elif len(consul.voters) < len(managers):
+        missing = sorted({m.name for m in managers} - set(consul.voters))
+        yield f"{len(consul.voters)} of {len(managers)} managers vote in the raft quorum (not {', '.join(missing)})"
+
+
+def _primary_problems(consul: ConsulStatus) -> Iterator[str]:
+    if consul.leader is not None and consul.services_health.primary is None:
         yield "no orchestrator is primary"
-    for offered in word.services_health.services:
-        due = len(offered.instances) if offered.wanted is None else offered.wanted
-        if offered.passing < due:
-            yield f"service {offered.name}: {offered.passing} of {due} instances pass"
-        yield from (f"service {offered.name} on {i.host}: {i.note}" for i in offered.instances if i.note)
-    for service, (passing, instances) in sorted(word.services.items()):
-        if passing < instances:
-            yield f"service {service}: {passing} of {instances} instances pass"
+
+
+def _host_problems(health: HostHealth) -> Iterator[str]:
+    name = health.host.name
+    if not health.reachable:
+        yield health.error or f"{name}: unreachable"
+    if health.consul in ("failed", "absent"):
+        yield f"{name}: Consul is {health.consul}"
+    for unit, state in health.units.items():
+        if state not in ("active", "unknown"):
+            yield f"{name}: {unit} is {state}"
+
+
+def _service_problems(service: ServiceHealth) -> Iterator[str]:
+    due = len(service.instances) if service.wanted is None else service.wanted
+    if service.passing < due:
+        yield f"service {service.name}: {service.passing} of {due} instances pass"
+    yield from (f"service {service.name} on {i.host}: {i.note}" for i in service.instances if i.note)

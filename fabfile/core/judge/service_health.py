@@ -8,18 +8,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-UNIT = "nexus-svc-"  # an instance's id in Consul, and its unit's name, begin with it
-PREFIXES = ("nexus/wanted/", "nexus/placement/", "nexus/report/", "nexus/scale", "nexus/primary", "nexus/epoch")
+UNIT_PREFIX = "nexus-svc-"  # an instance's id in Consul, and the name of its unit, begin with it
+KV_PREFIXES = ("nexus/wanted/", "nexus/placement/", "nexus/report/", "nexus/scale", "nexus/primary", "nexus/epoch")
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """state: as its worker reports it (unknown: not yet); passing: by Consul's word as well."""
+    """state: as its worker reports it (unknown: no report yet)
+    passing: it runs by its worker's report, and all of its checks in Consul pass
+    current: it runs the revision that is wanted; note: the worker's remark for people, often empty
+    """
 
     host: str
     state: str
     passing: bool
-    current: bool  # of the revision that is wanted
+    current: bool
     note: str = ""
 
 
@@ -33,57 +36,79 @@ class ServiceHealth:
 
     @property
     def passing(self) -> int:
+        """How many instances pass."""
         return sum(i.passing for i in self.instances)
 
     @property
     def settled(self) -> bool:
-        """All that is wanted passes, in the wanted revision, and nothing else is left."""
+        """As many instances as wanted, no more; each passes and runs the wanted revision."""
         due = len(self.instances) if self.wanted is None else self.wanted
         return len(self.instances) == due and all(i.passing and i.current for i in self.instances)
 
     def json(self) -> dict[str, Any]:
+        """The keys that scripts may rely on."""
         return {
             "name": self.name, "wanted": "all" if self.wanted is None else self.wanted, "passing": self.passing,
             "hosts": [i.host for i in self.instances if i.passing],
-            "instances": [{"host": i.host, "state": i.state, "passing": i.passing, "note": i.note} for i in self.instances],
+            "instances": [
+                {"host": i.host, "state": i.state, "passing": i.passing, "note": i.note} for i in self.instances
+            ],
         }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class ServicesHealth:
-    """primary, epoch: of the orchestrators' lock; 0 and None where there was none yet."""
+    """All services, by name. primary: host that holds the orchestrators' lock, None: nobody does; epoch: 0 before the
+    first election."""
 
     services: tuple[ServiceHealth, ...] = ()
     primary: str | None = None
     epoch: int = 0
 
 
-def read_services_health(entries: Iterable[Mapping[str, Any]], health: Sequence[Mapping[str, Any]]) -> ServicesHealth:
-    """`entries`: of the KV store below PREFIXES; `health`: Consul's checks, all of them."""
+def read_services_health(entries: Iterable[Mapping[str, Any]], checks: Sequence[Mapping[str, Any]]) -> ServicesHealth:
+    """`entries`: those of the KV store below KV_PREFIXES; `checks`: all of Consul's health checks. Both as its HTTP API
+    gives them."""
     entries = list(entries)
     values = {str(e["Key"]): _value(e) for e in entries}
-    holder = next((e for e in entries if e["Key"] == "nexus/primary" and e.get("Session")), None)
-    orders = {k.split("/")[2]: (v or {}).get("services", {}) for k, v in values.items() if k.startswith("nexus/placement/")}
-    reports = {k.split("/")[2]: _sound(v) for k, v in values.items() if k.startswith("nexus/report/")}
-    well = _passing(health)
+    orders = {host: (value or {}).get("services", {}) for host, value in _by_host("nexus/placement/", values).items()}
+    reports = {host: _reported_services(value) for host, value in _by_host("nexus/report/", values).items()}
+    passing = _passing_instances(checks)
     specs = (values.get("nexus/wanted/services") or {}).get("services", {})
     scale = values.get("nexus/scale") or {}
     services = []
-    for name in sorted(specs.keys() | {s for o in orders.values() for s in o}):
-        found = tuple(_instance(host, specs.get(name), reports.get(host, {}).get(name), (host, name) in well)
-                      for host in sorted(h for h, o in orders.items() if name in o))  # fmt: skip
-        services.append(ServiceHealth(name, _count(specs.get(name), scale.get(name)), found))
-    primary = (_value(holder) or {}).get("host") if holder else None
-    return ServicesHealth(tuple(services), primary, int(values.get("nexus/epoch") or 0))
+    for name in sorted(specs.keys() | {service for ordered in orders.values() for service in ordered}):
+        spec = specs.get(name)
+        instances = tuple(
+            _instance(host, spec, reports.get(host, {}).get(name), (host, name) in passing)
+            for host in sorted(orders)
+            if name in orders[host]
+        )
+        services.append(ServiceHealth(name, _wanted_count(spec, scale.get(name)), instances))
+    return ServicesHealth(tuple(services), _primary(entries), int(values.get("nexus/epoch") or 0))
 
 
-def _sound(report: Any) -> dict[str, Mapping[str, Any]]:
-    """A worker may write anything into its report."""
+def _by_host(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Of keys `nexus/KIND/HOST/...` the values by host."""
+    return {key.split("/")[2]: value for key, value in values.items() if key.startswith(prefix)}
+
+
+def _primary(entries: Sequence[Mapping[str, Any]]) -> str | None:
+    """The lock's entry has a session only while somebody holds it; its value alone names the last holder."""
+    held = next((e for e in entries if e["Key"] == "nexus/primary" and e.get("Session")), None)
+    return (_value(held) or {}).get("host") if held else None
+
+
+def _reported_services(report: Any) -> dict[str, Mapping[str, Any]]:
+    """The well-formed services of a report: a worker may write anything into it."""
     services = report.get("services") if isinstance(report, dict) else None
-    return {n: s for n, s in services.items() if isinstance(s, dict) and "state" in s} if isinstance(services, dict) else {}
+    if not isinstance(services, dict):
+        return {}
+    return {name: s for name, s in services.items() if isinstance(s, dict) and "state" in s}
 
 
-def _count(spec: Mapping[str, Any] | None, scaled: int | None) -> int | None:
+def _wanted_count(spec: Mapping[str, Any] | None, scaled: int | None) -> int | None:
+    """`scaled`: the number that autoscaling has arrived at; it counts for services with a CPU limit only."""
     if spec is None:
         return 0
     replicas = spec["replicas"]
@@ -92,25 +117,29 @@ def _count(spec: Mapping[str, Any] | None, scaled: int | None) -> int | None:
     return int(scaled) if scaled is not None and replicas["cpu"] is not None else int(replicas["min"])
 
 
-def _instance(host: str, spec: Mapping[str, Any] | None, report: Mapping[str, Any] | None, well: bool) -> Instance:
-    said = report or {"state": "unknown"}
-    current = spec is not None and said.get("revision") == spec["revision"]
-    return Instance(host, str(said["state"]), well and said["state"] == "running", current, str(said.get("note", "")))
+def _instance(
+    host: str, spec: Mapping[str, Any] | None, report: Mapping[str, Any] | None, checks_pass: bool
+) -> Instance:
+    report = report or {"state": "unknown"}
+    state = str(report["state"])
+    current = spec is not None and report.get("revision") == spec["revision"]
+    return Instance(host, state, checks_pass and state == "running", current, str(report.get("note", "")))
 
 
-def _passing(health: Sequence[Mapping[str, Any]]) -> set[tuple[str, str]]:
+def _passing_instances(checks: Sequence[Mapping[str, Any]]) -> set[tuple[str, str]]:
     """(host, service) of those that have checks, all of which pass, on a host that is not dead."""
-    good: set[tuple[str, str]] = set()
-    bad: set[tuple[str, str]] = set()
-    for check in health:
-        ids = [check["ServiceID"].removeprefix(UNIT)] if check["ServiceID"].startswith(UNIT) else []
-        for name in ids:
-            (good if check["Status"] == "passing" else bad).add((check["Node"], name))
-    dead = {c["Node"] for c in health if c["CheckID"] == "serfHealth" and c["Status"] != "passing"}
-    return {key for key in good - bad if key[0] not in dead}
+    passing: set[tuple[str, str]] = set()
+    failing: set[tuple[str, str]] = set()
+    for check in checks:
+        if check["ServiceID"].startswith(UNIT_PREFIX):
+            instance = (check["Node"], check["ServiceID"].removeprefix(UNIT_PREFIX))
+            (passing if check["Status"] == "passing" else failing).add(instance)
+    dead = {c["Node"] for c in checks if c["CheckID"] == "serfHealth" and c["Status"] != "passing"}
+    return {(host, name) for host, name in passing - failing if host not in dead}
 
 
 def _value(entry: Mapping[str, Any]) -> Any:
+    """The entry's JSON value; None where it is no JSON."""
     try:
         return json.loads(base64.b64decode(entry.get("Value") or ""))
     except ValueError:

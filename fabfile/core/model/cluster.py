@@ -1,4 +1,4 @@
-"""The words of the house as types: what an operator wants (Cluster, Host).
+"""hosts.yml as values: Cluster, Host, and the settings between.
 
 Only values that passed `core.config.inventory` get this far, so nothing here checks anything.
 """

@@ -85,7 +85,7 @@ class Service:
 
     @property
     def revision(self) -> str:
-        """12 hexadecimal digits that change when, and only when, running instances must be replaced."""
+        """12 hexadecimal digits. They change exactly when running instances must be replaced."""
         return _digest({f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.metadata.get("replaces")})[:12]
 
     def spec(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the agents are on a host: one program, and a unit, settings and a token for each role. Pure."""
+"""Our agents' share of a host: one program, and for each role a unit, settings and a token. Pure."""
 
 from __future__ import annotations
 
@@ -15,51 +15,52 @@ from .topology import Address
 
 PROGRAM = "/usr/local/lib/nexus/nexus-agents.pyz"
 UNIT = "/etc/systemd/system/nexus-{}.service"
-OF_ROLE: Mapping[Role, str] = {"manager": "orchestrator", "worker": "worker", "loadbalancer": "balancer"}
-USERS = {"orchestrator": ("nexus-orchestrator",) * 2, "worker": ("root",) * 2, "balancer": ("caddy",) * 2}
+AGENT_OF_ROLE: Mapping[Role, str] = {"manager": "orchestrator", "worker": "worker", "loadbalancer": "balancer"}
+# Agent -> owner and group of its token file: the user that it runs as.
+_TOKEN_OWNERS = {"orchestrator": ("nexus-orchestrator",) * 2, "worker": ("root",) * 2, "balancer": ("caddy",) * 2}
 PATHS = (
     PROGRAM,
-    *(f"/etc/nexus/{agent}.json" for agent in OF_ROLE.values()),
-    *(f"/etc/nexus/secret-{agent}-token" for agent in OF_ROLE.values()),
-    *(UNIT.format(agent) for agent in OF_ROLE.values()),
+    *(f"/etc/nexus/{agent}.json" for agent in AGENT_OF_ROLE.values()),
+    *(f"/etc/nexus/secret-{agent}-token" for agent in AGENT_OF_ROLE.values()),
+    *(UNIT.format(agent) for agent in AGENT_OF_ROLE.values()),
 )
-UNITS = tuple(f"nexus-{agent}.service" for agent in OF_ROLE.values())
+UNITS = tuple(f"nexus-{agent}.service" for agent in AGENT_OF_ROLE.values())
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
-    """The agents as one file for every architecture. `packed`: gzip, on the operator's disk."""
+class AgentProgram:
+    """The agents as one file for all architectures. sha256: of the file; packed: its gzip on the operator's disk."""
 
     sha256: str
     packed: Path
     version: str
 
 
-def agents_part(cluster: Cluster, host: Host, own: Address, secrets: Secrets, program: Program) -> Manifest:
-    """A changed program, setting or token restarts the agents that have it; no service stops for that."""
+def agents_part(cluster: Cluster, host: Host, own: Address, secrets: Secrets, program: AgentProgram) -> Manifest:
+    """A changed program, setting or token restarts the agents that use it; no service stops for that."""
     binary = File(PROGRAM, program.sha256, "0755", packed=program.packed, note=program.version)
     files, units = [binary], []
     for role in host.roles:
-        agent = OF_ROLE[role]
-        secret = f"/etc/nexus/secret-{agent}-token"
-        settings = {"token": secret, **_settings(cluster, host, own, agent)}
-        parts = (
+        agent = AGENT_OF_ROLE[role]
+        token_path = f"/etc/nexus/secret-{agent}-token"
+        settings = {"token": token_path, **_settings(cluster, host, own, agent)}
+        agent_files = (
             text_file(f"/etc/nexus/{agent}.json", json.dumps(settings, indent=1) + "\n"),
-            text_file(secret, secrets.tokens[f"{agent}/{host.name}"].secret + "\n", "0600", *USERS[agent]),
+            text_file(token_path, secrets.tokens[f"{agent}/{host.name}"].secret + "\n", "0600", *_TOKEN_OWNERS[agent]),
             text_file(UNIT.format(agent), render(f"systemd/nexus-{agent}.service.j2", cluster)),
         )
-        files += parts
-        units.append(Unit(f"nexus-{agent}.service", stamp([binary.sha256, *(p.sha256 for p in parts)])))
-    account = (Account("nexus-orchestrator", "/var/lib/nexus-orchestrator"),) if host.has("manager") else ()
+        files += agent_files
+        units.append(Unit(f"nexus-{agent}.service", stamp([binary.sha256, *(p.sha256 for p in agent_files)])))
+    accounts = (Account("nexus-orchestrator", "/var/lib/nexus-orchestrator"),) if host.has("manager") else ()
     folders = (Folder("/etc/nexus", "0755", "root", "root"), Folder("/usr/local/lib/nexus", "0755", "root", "root"))
-    return Manifest(account, folders, tuple(files), tuple(units))
+    return Manifest(accounts, folders, tuple(files), tuple(units))
 
 
 def _settings(cluster: Cluster, host: Host, own: Address, agent: str) -> dict[str, object]:
     if agent == "orchestrator":
-        first = next((h.name for h in cluster.hosts if h.primary), None)
+        preferred = next((h.name for h in cluster.hosts if h.primary), None)
         folders = {"state": "/var/lib/nexus-orchestrator", "runtime": "/run/nexus-orchestrator"}
-        return {"host": host.name, "preferred": first, **folders}
+        return {"host": host.name, "preferred": preferred, **folders}
     if agent == "worker":
         return {"host": host.name, "address": own.bind, "advertise": own.advertise, "state": "/var/lib/nexus-worker"}
     return {

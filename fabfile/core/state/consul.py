@@ -1,12 +1,12 @@
-"""Consul's share of a host: program, settings, certificates, unit. Rendered for the version that is installed.
+"""Consul's share of a host: program, settings, certificates, unit, rendered for the installed version. Pure.
 
-Security is reached in LEVELS, so that a running cluster can be brought there one agent after the other: an agent
-of one level always understands its neighbours of the level before and after.
+A running cluster is secured level by level, one agent after the other: agents understand each other when their levels
+are neighbours.
 
-    0  as deployed by hand or by an early toolkit: no ACLs, no encryption
-    1  everybody has keys, certificates and tokens, and asks for none
-    2  everybody encrypts what it sends
-    3  everybody refuses what is not encrypted, not certified, not permitted: where a new cluster starts
+    0  as deployed by hand or by an early version of this toolkit: no ACLs, no encryption
+    1  each agent has keys, certificates and tokens, and demands none
+    2  each agent encrypts what it sends
+    3  each agent refuses what is not encrypted, certified and permitted; new clusters start here
 """
 
 from __future__ import annotations
@@ -22,16 +22,21 @@ from .render import render
 from .topology import Address
 
 CONSUL = "/usr/local/bin/consul"
-FOLDER = "/etc/consul.d"
-TLS = f"{FOLDER}/tls"  # of its own: a PEM directly in the config folder draws a warning each (measured)
+CONFIG_FOLDER = "/etc/consul.d"
+# A folder of its own: Consul warns about each PEM file directly in its config folder (measured).
+TLS_FOLDER = f"{CONFIG_FOLDER}/tls"
 UNIT = "/etc/systemd/system/consul.service"
 LEVELS = (1, 2, 3)
-FULL = 3
+FULL_LEVEL = 3
 
 
 @dataclass(frozen=True, slots=True)
 class ConsulView:
-    """What the Consul templates see. The switches follow the version: no Consul starts on a key it does not know."""
+    """What the Consul templates see.
+
+    address, advertise: the host's own address and the one that others dial; managers: advertised addresses of all
+    ui_config, grpc_tls, tls_block: whether this version knows the key; Consul does not start on an unknown one
+    """
 
     version: str
     name: str
@@ -52,6 +57,8 @@ class ConsulView:
 
 @dataclass(frozen=True, slots=True)
 class SecretView:
+    """What the templates of secret files see. gossip: base64 key; agent_token: secret of the agent's token."""
+
     gossip: str
     agent_token: str
 
@@ -60,7 +67,7 @@ def consul_view(
     cluster: Cluster, cluster_id: str, host: Host, own: Address, managers: tuple[str, ...],
     version: tuple[int, int, int], level: int,
 ) -> ConsulView:  # fmt: skip
-    """CONSUL versions: `ui_config` since 1.9, `tls {}` since 1.12, `grpc_tls` since 1.14; older ones refuse these."""
+    """Consul knows `ui_config` since 1.9, `tls {}` since 1.12 and `grpc_tls` since 1.14; older versions refuse them."""
     return ConsulView(
         version=".".join(map(str, version)), name=host.name, cluster=cluster.name, cluster_id=cluster_id,
         datacenter=cluster.datacenter, roles=host.roles, labels=tuple(sorted(host.labels.items())),
@@ -70,32 +77,35 @@ def consul_view(
 
 
 def consul_part(view: ConsulView, artifact: Artifact, secrets: Secrets) -> Manifest:
-    """New tokens and certificates are read by a reload (Consul since 1.5; one that asks for neither is restarted by its
-    changed settings on the way to a level). The last step of a rotation, which drops the oldest CA, restarts: connections
-    that were made under that CA end. A changed gossip key alone does neither: agents keep their keyring, and a rotation
-    changes it at run time."""
+    """What a change does to the running unit:
+
+    - tokens, certificates: reload (Consul reads them again since 1.5)
+    - program, unit, settings, so each new security level: restart
+    - the oldest CA goes, as a rotation's last step: restart, so that connections made under that CA end
+    - gossip key: nothing; agents keep their keyring, and a rotation changes it at run time
+    """
     pair = secrets.certs[view.name]
     binary = File(CONSUL, artifact.sha256, "0755", packed=artifact.packed, note=artifact.origin)
     unit = text_file(UNIT, render("systemd/consul.service.j2", view))
     secret = SecretView(secrets.gossip, secrets.tokens[f"agent/{view.name}"].secret)
-    settings = _own("consul.hcl", render("consul/consul.hcl.j2", view))
-    read_again = (
-        _own("secret-tokens.hcl", render("consul/secret-tokens.hcl.j2", secret)),
-        _own("tls/ca.pem", secrets.trust_bundle),
-        _own("tls/cert.pem", pair.cert),
-        _own("tls/secret-key.pem", pair.key),
+    settings = _consul_file("consul.hcl", render("consul/consul.hcl.j2", view))
+    reloaded = (
+        _consul_file("secret-tokens.hcl", render("consul/secret-tokens.hcl.j2", secret)),
+        _consul_file("tls/ca.pem", secrets.trust_bundle),
+        _consul_file("tls/cert.pem", pair.cert),
+        _consul_file("tls/secret-key.pem", pair.key),
     )
-    keyring = _own("secret-gossip.hcl", render("consul/secret-gossip.hcl.j2", secret))
-    oldest = hashlib.sha256(secrets.trusted[0].encode()).hexdigest()
-    restart = stamp((binary.sha256, unit.sha256, settings.sha256, oldest))
+    keyring = _consul_file("secret-gossip.hcl", render("consul/secret-gossip.hcl.j2", secret))
+    oldest_ca = hashlib.sha256(secrets.trusted[0].encode()).hexdigest()
+    restart = stamp((binary.sha256, unit.sha256, settings.sha256, oldest_ca))
     return Manifest(
         accounts=(Account("consul", "/var/lib/consul"),),
-        folders=(Folder(FOLDER, "0750", "root", "consul"), Folder(TLS, "0750", "root", "consul")),
-        files=(binary, settings, *read_again, keyring, unit),
-        units=(Unit("consul.service", restart, stamp(f.sha256 for f in read_again)),),
+        folders=(Folder(CONFIG_FOLDER, "0750", "root", "consul"), Folder(TLS_FOLDER, "0750", "root", "consul")),
+        files=(binary, settings, *reloaded, keyring, unit),
+        units=(Unit("consul.service", restart, stamp(f.sha256 for f in reloaded)),),
     )
 
 
-def _own(name: str, text: str) -> File:
-    """Readable by Consul's own user and nobody else."""
-    return text_file(f"{FOLDER}/{name}", text, "0640", "root", "consul")
+def _consul_file(name: str, text: str) -> File:
+    """A file in the config folder that only root and Consul's user can read."""
+    return text_file(f"{CONFIG_FOLDER}/{name}", text, "0640", "root", "consul")

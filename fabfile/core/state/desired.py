@@ -1,4 +1,4 @@
-"""What each host should be: a pure function of the inventory, the addresses, the secrets and the binaries."""
+"""The wanted state of each host: a pure function of the inventory, the addresses, the secrets and the binaries."""
 
 from __future__ import annotations
 
@@ -8,66 +8,69 @@ from dataclasses import dataclass, field
 
 from ..model.cluster import Cluster, Host
 from ..model.secrets import Secrets
-from . import agents as agents_part
-from .agents import agents_part as agents
+from . import agents
 from .artifacts import Artifact, Program
-from .consul import CONSUL, FOLDER, FULL, TLS, consul_part, consul_view
+from .consul import CONFIG_FOLDER, CONSUL, FULL_LEVEL, TLS_FOLDER, consul_part, consul_view
 from .firewall import ALLOWANCES, RULES, UFW_SCRIPT, firewall_part, firewall_view
+from .identity import IDENTITY
 from .manifest import Account, File, Folder, Manifest, Unit, stamp, text_file
 from .render import render
 from .topology import Address
 
 CADDY = "/usr/local/bin/caddy"
-IDENTITY = "/etc/nexus/host.json"
 SYSTEMD = "/etc/systemd/system/"
 
-# Every unit and path that any role may have: what the probe looks at, whatever a host's roles were before.
-UNITS = ("nexus-firewall.service", "consul.service", "caddy.service", *agents_part.UNITS, "nexus-recover.service")
+# Units and paths of all roles. The probe looks at all of them, because a host may have had other roles before.
+UNITS = ("nexus-firewall.service", "consul.service", "caddy.service", *agents.UNITS, "nexus-recover.service")
 PATHS = (
     CONSUL, CADDY, IDENTITY, "/etc/caddy/Caddyfile", RULES, ALLOWANCES, UFW_SCRIPT,
-    *(f"{FOLDER}/{name}" for name in ("consul.hcl", "secret-tokens.hcl", "secret-gossip.hcl")),
-    *(f"{TLS}/{name}" for name in ("ca.pem", "cert.pem", "secret-key.pem")),
-    *agents_part.PATHS, *(SYSTEMD + unit for unit in UNITS if unit not in agents_part.UNITS),
+    *(f"{CONFIG_FOLDER}/{name}" for name in ("consul.hcl", "secret-tokens.hcl", "secret-gossip.hcl")),
+    *(f"{TLS_FOLDER}/{name}" for name in ("ca.pem", "cert.pem", "secret-key.pem")),
+    *agents.PATHS, *(SYSTEMD + unit for unit in UNITS if unit not in agents.UNITS),
 )  # fmt: skip
 
 
 def units_of(host: Host, firewall: bool = True) -> tuple[str, ...]:
     """The units that must be active on a host of these roles."""
-    first = ("nexus-firewall.service",) if firewall else ()
+    firewall_unit = ("nexus-firewall.service",) if firewall else ()
     caddy = ("caddy.service",) if host.has("loadbalancer") else ()
-    return (*first, "consul.service", *caddy, *(f"nexus-{agents_part.OF_ROLE[role]}.service" for role in host.roles))
+    agent_units = (f"nexus-{agents.AGENT_OF_ROLE[role]}.service" for role in host.roles)
+    return (*firewall_unit, "consul.service", *caddy, *agent_units)
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
-    """What all hosts of one run share.
+class ClusterContext:
+    """What the wanted states of all hosts are made from.
 
-    levels:    host -> its security level (core.state.consul); missing: the full one
-    ssh_ports: host -> the ports its sshd was seen on; ufw: the hosts where ufw is in charge
-    service_ports: where services listen, on any worker
+    addresses: by host name, of all hosts of the inventory
+    service_ports: ports of all services, which may run on any worker
+    levels: host name -> its security level (see `consul`); a host that is not there gets the full one
+    ssh_ports: host name -> the ports on which its sshd was seen; ufw: names of the hosts whose firewall ufw manages
     """
 
     cluster: Cluster
     cluster_id: str
     addresses: Mapping[str, Address]
     secrets: Secrets
-    agents: agents_part.Program
+    agents: agents.AgentProgram
     service_ports: tuple[int, ...] = ()
     levels: Mapping[str, int] = field(default_factory=dict)
     ssh_ports: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     ufw: frozenset[str] = frozenset()
 
 
-def desired(context: Context, host: Host, binaries: Mapping[Program, Artifact]) -> Manifest:
+def desired(context: ClusterContext, host: Host, binaries: Mapping[Program, Artifact]) -> Manifest:
     """The whole wanted state of one host. `binaries` maps consul and caddy to the build for its architecture."""
-    level = context.levels.get(host.name, FULL)
+    level = context.levels.get(host.name, FULL_LEVEL)
     parts = [_base(context, host, level)]
     if context.cluster.firewall:
         parts.append(_firewall(context, host))
     parts.append(_consul(context, host, binaries["consul"], level))
     if host.has("loadbalancer"):
         parts.append(_balancer(context, binaries["caddy"]))
-    parts.append(agents(context.cluster, host, context.addresses[host.name], context.secrets, context.agents))
+    parts.append(
+        agents.agents_part(context.cluster, host, context.addresses[host.name], context.secrets, context.agents)
+    )
     return Manifest(
         tuple(a for p in parts for a in p.accounts),
         tuple(dict.fromkeys(d for p in parts for d in p.folders)),
@@ -76,7 +79,7 @@ def desired(context: Context, host: Host, binaries: Mapping[Program, Artifact]) 
     )
 
 
-def _base(context: Context, host: Host, level: int) -> Manifest:
+def _base(context: ClusterContext, host: Host, level: int) -> Manifest:
     identity = {
         "cluster": context.cluster.name, "id": context.cluster_id, "host": host.name, "roles": host.roles,
         "security": level, "secrets": context.secrets.serial,
@@ -88,20 +91,22 @@ def _base(context: Context, host: Host, level: int) -> Manifest:
     )
 
 
-def _firewall(context: Context, host: Host) -> Manifest:
-    ports = context.ssh_ports.get(host.name) or (host.port or 22,)
-    ufw, services = host.name in context.ufw, context.service_ports if host.has("worker") else ()
-    return firewall_part(firewall_view(context.cluster, host, context.addresses.values(), ports, ufw, services))
+def _firewall(context: ClusterContext, host: Host) -> Manifest:
+    ssh_ports = context.ssh_ports.get(host.name) or (host.port or 22,)
+    ufw = host.name in context.ufw
+    service_ports = context.service_ports if host.has("worker") else ()
+    addresses = context.addresses.values()
+    return firewall_part(firewall_view(context.cluster, host, addresses, ssh_ports, ufw, service_ports))
 
 
-def _consul(context: Context, host: Host, artifact: Artifact, level: int) -> Manifest:
+def _consul(context: ClusterContext, host: Host, artifact: Artifact, level: int) -> Manifest:
     managers = tuple(context.addresses[m.name].advertise for m in context.cluster.having("manager"))
     own = context.addresses[host.name]
     view = consul_view(context.cluster, context.cluster_id, host, own, managers, artifact.version, level)
     return consul_part(view, artifact, context.secrets)
 
 
-def _balancer(context: Context, artifact: Artifact) -> Manifest:
+def _balancer(context: ClusterContext, artifact: Artifact) -> Manifest:
     binary = File(CADDY, artifact.sha256, "0755", packed=artifact.packed, note=artifact.origin)
     config = text_file("/etc/caddy/Caddyfile", render("caddy/Caddyfile.j2", context.cluster))
     unit = text_file(SYSTEMD + "caddy.service", render("systemd/caddy.service.j2", context.cluster))

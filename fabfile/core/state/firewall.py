@@ -1,4 +1,4 @@
-"""The firewall's share of a host: one nftables table of our own, or allowances where ufw is in charge. Pure."""
+"""The firewall's share of a host: an nftables table of our own, or ufw rules where ufw manages the firewall. Pure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ RULES = "/etc/nexus/firewall.nft"
 ALLOWANCES = "/etc/nexus/firewall.ufw"
 UFW_SCRIPT = "/usr/local/lib/nexus/firewall-ufw.sh"
 UNIT = "/etc/systemd/system/nexus-firewall.service"
-# Where a container engine's own traffic comes from: its bridges, and the loopback.
-INNER = ('"lo"', '"docker0"', '"br-*"')
+# Devices with a container engine's own traffic: its bridges, and the loopback.
+_INNER_DEVICES = ('"lo"', '"docker0"', '"br-*"')
 
 
 @dataclass(frozen=True, slots=True)
 class FirewallView:
-    """What the templates see. Addresses are sorted, so that equal intent gives equal bytes."""
+    """What the templates see. Addresses and ports are sorted, so that equal intent gives equal bytes.
+
+    cluster_addresses: all hosts' own and advertised addresses; admin4, admin6: the networks of `admin_from`
+    public_ports: open to anybody; service_ports: open to the cluster
+    inner: devices from which forwarded packets are accepted, quoted as nft wants them
+    """
 
     cluster: str
     cluster_addresses: tuple[str, ...]
@@ -38,31 +43,31 @@ class FirewallView:
 
 
 def firewall_view(
-    cluster: Cluster, host: Host, where: Iterable[Address], ssh_ports: Iterable[int], ufw: bool,
+    cluster: Cluster, host: Host, addresses: Iterable[Address], ssh_ports: Iterable[int], ufw: bool,
     service_ports: Iterable[int] = (),
 ) -> FirewallView:  # fmt: skip
-    """`where`: all hosts' addresses; `ssh_ports`: where sshd was seen to listen on this host."""
-    own = {a for address in where for a in (address.bind, address.advertise) if not ipaddress.ip_address(a).is_unspecified}
+    """`addresses`: those of all hosts; `ssh_ports`: the ports on which sshd was seen on this host."""
+    each = {a for address in addresses for a in (address.bind, address.advertise)}
+    cluster_addresses = [a for a in each if not ipaddress.ip_address(a).is_unspecified]
     return FirewallView(
         cluster=cluster.name,
-        cluster_addresses=tuple(sorted(own, key=ipaddress.ip_address)),
-        admin4=_merged(cluster, 4),
-        admin6=_merged(cluster, 6),
+        cluster_addresses=tuple(sorted(cluster_addresses, key=ipaddress.ip_address)),
+        admin4=_admin_networks(cluster, 4),
+        admin6=_admin_networks(cluster, 6),
         ssh_ports=tuple(sorted(set(ssh_ports))), public_ports=(80, 443) if host.has("loadbalancer") else (),
         service_ports=tuple(sorted(set(service_ports))), server=host.has("manager"), worker=host.has("worker"),
-        inner=INNER, ufw=ufw,
+        inner=_INNER_DEVICES, ufw=ufw,
     )  # fmt: skip
 
 
-def _merged(cluster: Cluster, version: int) -> tuple[str, ...]:
-    """The networks of one IP version, sorted and without overlap: nft refuses overlapping intervals."""
-    networks = [ipaddress.ip_network(n) for n in cluster.admin_from]
-    own = [n for n in networks if n.version == version]
-    return tuple(map(str, ipaddress.collapse_addresses(own)))  # type: ignore[type-var]
+def _admin_networks(cluster: Cluster, version: int) -> tuple[str, ...]:
+    """The networks of one IP version, sorted and merged: nft refuses overlapping intervals."""
+    networks = [n for n in map(ipaddress.ip_network, cluster.admin_from) if n.version == version]
+    return tuple(map(str, ipaddress.collapse_addresses(networks)))  # type: ignore[type-var]
 
 
 def firewall_part(view: FirewallView) -> Manifest:
-    """Reloaded, not restarted: the new rules replace the old ones in one transaction of the kernel."""
+    """New rules are a reload, not a restart: they replace the old ones in one transaction of the kernel."""
     unit = text_file(UNIT, render("systemd/nexus-firewall.service.j2", view))
     if view.ufw:
         files = (

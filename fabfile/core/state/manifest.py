@@ -1,7 +1,7 @@
-"""What a host should be, as a value: files, units, accounts, folders. Desired and kept state share this shape.
+"""The state of a host as a value: accounts, folders, files, units. Wanted and kept states have the same type. Pure.
 
-On the host a manifest is a TAB-separated text file (see remote_agents/apply.sh); `read_manifest` and
-`Manifest.text` are each other's inverse, so a generation kept on the host can be wanted again by a rollback.
+On the host a manifest is a TAB-separated text file (see remote_agents/apply/). `read_manifest` is the inverse of
+`Manifest.text`, so a rollback can want a generation that is kept on the host.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-STORE = "/var/lib/nexus/store/"
+STORE = "/var/lib/nexus/store/"  # on the host: the bytes of each placed file, named by their sum
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file in its final place. Its bytes are `content`, or `packed` (gzip, on the operator's disk) for a binary.
+    """A regular file at its final path.
 
-    Neither is set for a kept file whose bytes only the host has. `note` is a word for people (a version).
+    sha256: of its plain bytes; mode: four octal digits
+    content: its bytes; packed: instead, for a binary, the path of its gzip on the operator's disk. Neither is set for
+    a file of a kept generation whose bytes only the host has.
+    note: for people, a version or an origin
     """
 
     path: str
@@ -33,12 +36,12 @@ class File:
 
     @property
     def secret(self) -> bool:
-        """Secrets live in files or folders whose name says so; their content is never shown."""
+        """Whether its content must never be shown: secrets are in files or folders with `secret` in their name."""
         return "secret" in self.path
 
     @property
     def check(self) -> str | None:
-        """The program that must accept the file before it is placed: consul, caddy, nft or unit."""
+        """The check that the file must pass before it is placed: consul, caddy, nft or unit (systemd-analyze)."""
         if self.path == "/etc/caddy/Caddyfile":
             return "caddy"
         if self.path.startswith("/etc/consul.d/") and self.path.endswith(".hcl"):
@@ -49,17 +52,18 @@ class File:
 
 
 def text_file(path: str, text: str, mode: str = "0644", owner: str = "root", group: str = "root") -> File:
-    """A rendered file; its sum follows from its bytes."""
+    """A file with this text in UTF-8."""
     content = text.encode()
     return File(path, hashlib.sha256(content).hexdigest(), mode, owner, group, content)
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A systemd unit that must run (`active`) and start at boot.
+    """A systemd unit that must run and start at boot.
 
-    The stamps sum up everything the unit reads: a changed restart stamp means restart, a changed reload stamp
-    reload. They are kept on the host only once the verb has worked, so an interrupted deploy is seen.
+    The stamps are hashes of all that the unit reads; - where there is nothing. A changed restart stamp means a restart,
+    a changed reload stamp a reload. The host records them only after the verb has worked, so the next plan notices an
+    interrupted deploy.
     """
 
     name: str
@@ -68,12 +72,13 @@ class Unit:
 
     @property
     def stamp(self) -> str:
+        """Both stamps, as the host records them."""
         return f"{self.restart_stamp} {self.reload_stamp}"
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A system user with a group of its own name, no shell and no password."""
+    """A system user with a group of the same name, without shell and password. home: its home folder."""
 
     name: str
     home: str
@@ -87,9 +92,9 @@ class Folder:
     group: str
 
 
-@dataclass(frozen=True)  # without slots, so that its id is made once: every look at a plan asks for it
+@dataclass(frozen=True)  # without slots, so that `id` can be cached: each `HostPlan.empty` reads it
 class Manifest:
-    """One generation of a host; the order of units is the order in which they are started."""
+    """One generation of a host. Units are started in their order here."""
 
     accounts: tuple[Account, ...] = ()
     folders: tuple[Folder, ...] = ()
@@ -97,6 +102,7 @@ class Manifest:
     units: tuple[Unit, ...] = ()
 
     def text(self) -> str:
+        """TAB-separated lines, as the host keeps them."""
         rows: list[tuple[str, ...]] = [("user", a.name, a.home) for a in self.accounts]
         rows += [("dir", d.path, d.mode, d.owner, d.group) for d in self.folders]
         rows += [("file", f.path, f.mode, f.owner, f.group, f.sha256) for f in self.files]
@@ -105,19 +111,19 @@ class Manifest:
 
     @cached_property
     def id(self) -> str:
-        """Equal intent, equal id: the generation's name on the host."""
+        """The generation's name on the host, 12 hex digits; equal for equal manifests."""
         return hashlib.sha256(self.text().encode()).hexdigest()[:12]
 
 
 def stamp(parts: Iterable[str]) -> str:
-    """One word for a set of sums: changes when any of them does, whatever their order."""
+    """A hash of all parts, 12 hex digits. Their order does not matter."""
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:12]
 
 
 def read_manifest(lines: Iterable[str], contents: Mapping[str, bytes]) -> Manifest:
-    """A kept manifest; `contents` may hold its small files by their path in the host's store.
+    """From the lines of `Manifest.text`. `contents`: bytes of small files, by their path in the host's store.
 
-    Unknown kinds are passed over: a newer toolkit may have written them.
+    Unknown kinds of lines are skipped: a newer version of this toolkit may have written them.
     """
     accounts, folders, files, units = [], [], [], []
     for line in lines:

@@ -1,4 +1,4 @@
-"""The one jinja environment. Templates hold the words, Python the logic: each gets one typed view as `v`."""
+"""The one jinja environment. Templates hold text, Python the logic; each template sees one typed view as `v`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..resources import TEMPLATES
 
-if TYPE_CHECKING:  # jinja2 costs 30 ms, which a fault in hosts.yml need not wait for
+if TYPE_CHECKING:  # importing jinja2 takes 30 ms, which an error in hosts.yml need not wait for
     from jinja2 import Environment
 
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # jinja2 costs 30 ms, which a fault in hosts.yml need not wai
 def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    # autoescape is for HTML; what lands on hosts is HCL, units and a Caddyfile, quoted by their own filters
+    # autoescape is for HTML; these templates make HCL, units and a Caddyfile, which need other quoting
     env = Environment(  # noqa: S701
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
@@ -26,10 +26,10 @@ def _environment() -> Environment:
 
 
 def hcl(value: object) -> str:
-    """A quoted HCL string. The door lets no `${` through; should one come all the same, it must not interpolate."""
+    """A quoted HCL string. hosts.yml may not contain `${`; if it does all the same, Consul must not interpolate it."""
     return json.dumps(str(value)).replace("${", "$${").replace("%{", "%%{")
 
 
 def render(template: str, view: object) -> str:
-    """The template's text with `view` as `v`; an undefined name is an error, never an empty string."""
+    """The template's text with `view` as `v`. jinja2.UndefinedError: the template uses a name that the view lacks."""
     return _environment().get_template(template).render(v=view)

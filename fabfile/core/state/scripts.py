@@ -1,7 +1,7 @@
-"""The shell scripts of remote_agents, as they are sent to a host or placed there.
+"""The shell scripts of remote_agents, as they are sent to a host or placed on it.
 
-A script is one file, `NAME.sh`, or a folder `NAME/` of parts. Parts are put together in a fixed order: `head.sh`, the
-others by name, `main.sh`, whose last line is `main "$@"`. So a script that breaks off on its way runs nothing, and equal
+A script is a file `NAME.sh` or a folder `NAME/` of parts. The parts are joined in a fixed order: `head.sh`, the others
+by name, `main.sh`, whose last line is `main "$@"`. So a script that is cut off while it is sent runs nothing, and equal
 parts give equal bytes.
 """
 
@@ -16,7 +16,7 @@ FIRST, LAST = "head.sh", "main.sh"
 
 @cache
 def script(name: str) -> str:
-    """The whole text. FileNotFoundError where there is no such script."""
+    """The script's whole text. FileNotFoundError: there is no such script."""
     folder = SCRIPTS / name
     if not folder.is_dir():
         return (SCRIPTS / f"{name}.sh").read_text()

@@ -1,7 +1,7 @@
-"""From an open cluster to a secure one without a moment's loss: which security level comes next. Pure.
+"""How a running open cluster becomes secure: which security levels a deploy applies, one after the other. Pure.
 
-The levels are those of core.state.consul. Neighbouring levels understand each other, so the whole cluster takes
-each step before anybody takes the next.
+`consul` says what the levels are. Only neighbouring levels understand each other, so all hosts reach one level before
+any host goes on to the next.
 """
 
 from __future__ import annotations
@@ -9,27 +9,27 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from ..errors import Refused
-from .consul import FULL
+from .consul import FULL_LEVEL
 
 
-def passes(deployed: Mapping[str, int], selected: Collection[str]) -> tuple[int, ...]:
-    """The levels that a deploy goes through. `deployed`: host -> its level now, of hosts that were deployed before.
+def levels_to_apply(deployed: Mapping[str, int], selected: Collection[str]) -> tuple[int, ...]:
+    """The levels that a deploy applies, in their order; for a new or a secure cluster only the full one.
 
-    A new cluster starts at the full level; one pass is all that a secure cluster ever needs. Refused when a step
-    that concerns every host is asked of some only.
+    deployed: host name -> its level now, of hosts that were deployed before; selected: the hosts of this deploy
+    Refused when the cluster is not secure yet and a host below the full level is not selected.
     """
-    lowest = min(deployed.values(), default=FULL)
-    if lowest >= FULL:
-        return (FULL,)
-    left_out = sorted(name for name, level in deployed.items() if level < FULL and name not in selected)
+    lowest = min(deployed.values(), default=FULL_LEVEL)
+    if lowest >= FULL_LEVEL:
+        return (FULL_LEVEL,)
+    left_out = sorted(name for name, level in deployed.items() if level < FULL_LEVEL and name not in selected)
     if left_out:
         raise Refused(
             f"this cluster is not secured yet ({', '.join(left_out)}), and that is done for all hosts together",
             "inv deploy --hosts all",
         )
-    return tuple(range(lowest + 1, FULL + 1))
+    return tuple(range(lowest + 1, FULL_LEVEL + 1))
 
 
 def level_of(host: str, deployed: Mapping[str, int], step: int) -> int:
-    """A host's level in this step: never lower than it is, so that an interrupted change goes on where it was."""
+    """The host's level after this step. No host goes down: after an interruption some hosts are one level ahead."""
     return max(step, deployed.get(host, 0))

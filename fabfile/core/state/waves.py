@@ -1,4 +1,4 @@
-"""In which order hosts change, so that the quorum is never at risk. Pure."""
+"""The order in which hosts change, so that the raft quorum is never at risk. Pure."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ from dataclasses import dataclass
 from ..model.cluster import Cluster
 from .plan import HostPlan
 
-BATCH = 0.34  # share of the workers (at least one) that may change at the same time
+_BATCH = 0.34  # share of the workers that may change at the same time; at least one worker
 
 
 @dataclass(frozen=True, slots=True)
 class Wave:
-    """Hosts that change together, and what it is called in the progress."""
+    """Hosts that change together. title: for progress lines."""
 
     title: str
     hosts: tuple[str, ...]
 
 
 def waves(cluster: Cluster, plans: Mapping[str, HostPlan], running: Collection[str], leader: str | None) -> list[Wave]:
-    """`running`: managers whose Consul runs now. `leader`: the raft leader's host name, where known.
+    """Managers one by one, the raft leader last; then workers in batches; then load balancers one by one.
 
-    With no server running there is no quorum to protect, and all hosts go at once. Else: servers one by one, the
-    leader last; workers in batches; load balancers one by one. Only hosts with something to change appear.
+    Without a running manager there is no quorum to protect: then all hosts change at once. Hosts with nothing to change
+    are in no wave.
+
+    running: names of managers whose Consul runs now; leader: the raft leader's host name, None: not known
     """
     changing = [h for h in cluster.hosts if h.name in plans and not plans[h.name].empty]
     if not running:
         return [Wave("first start", tuple(h.name for h in changing))] if changing else []
-    servers = sorted((h.name for h in changing if h.has("manager")), key=lambda name: name == leader)
-    rest = [h for h in changing if not h.has("manager")]
-    balancers = [h.name for h in rest if h.has("loadbalancer")]
-    workers = [h.name for h in rest if not h.has("loadbalancer")]
+    managers = sorted((h.name for h in changing if h.has("manager")), key=lambda name: name == leader)
+    others = [h for h in changing if not h.has("manager")]
+    balancers = [h.name for h in others if h.has("loadbalancer")]
+    workers = [h.name for h in others if not h.has("loadbalancer")]
     return [
-        *(Wave("manager", (name,)) for name in servers),
-        *_batches("workers", workers, max(1, int(len(cluster.having("worker")) * BATCH))),
+        *(Wave("manager", (name,)) for name in managers),
+        *_batches("workers", workers, max(1, int(len(cluster.having("worker")) * _BATCH))),
         *(Wave("load balancer", (name,)) for name in balancers),
     ]
 

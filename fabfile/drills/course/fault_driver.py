@@ -1,4 +1,4 @@
-"""What a drill does to hosts: arm, inject, undo. fault.sh does it there; in the lab, the engine has the power."""
+"""Arms, injects and undoes one fault on hosts: by the fault script over SSH or, in the lab, by the power switch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .fault_protocol import Answer
 
 
 class Power(Protocol):
-    """Takes a host's power away and gives it back; `arm` sees to the latter even when this process is gone."""
+    """Cuts a host's power and restores it; `arm` makes sure of the latter even when this process is gone."""
 
     def arm(self, host: str, seconds: int) -> None: ...
     def off(self, host: str) -> None: ...
@@ -28,40 +28,44 @@ class FaultUnsupported(HostError):
     """The host itself says that the fault cannot be done there; nothing was touched."""
 
 
-def fault(remote: Remote, argv: Sequence[str]) -> Answer:
-    """fault.sh on the host, by words of `onhost`; its answer. HostError with its own reason when it refuses or fails."""
+def run_fault_script(remote: Remote, argv: Sequence[str]) -> Answer:
+    """The script's answer on the host. HostError with the host's own reason when it refuses or fails."""
     done = remote.run(argv, [script("fault").encode()], timeout=120)
-    said = fault_protocol.answer(done.out)
-    if said.word == "refused":
-        raise FaultUnsupported(remote.host.name, said.why, "nothing was injected; inv chaos.list says what each drill needs")
-    if said.bad or done.code != 0:
-        raise HostError(remote.host.name, said.why or done.err.strip(), "inv chaos.heal undoes what was left anywhere")
-    return said
+    answer = fault_protocol.parse_answer(done.out)
+    if answer.status == "refused":
+        hint = "nothing was injected; inv chaos.list says what each drill needs"
+        raise FaultUnsupported(remote.host.name, answer.reason, hint)
+    if answer.is_error or done.code != 0:
+        reason = answer.reason or done.err.strip()
+        raise HostError(remote.host.name, reason, "inv chaos.heal undoes what was left anywhere")
+    return answer
 
 
 class FaultDriver:
-    """One fault on some hosts. `id`: its folder's name there."""
+    """One fault on some hosts. `id_`: the name of its folder there."""
 
     def __init__(self, id_: str, name: str, ttl: int, power: Power | None = None) -> None:
         self._id, self._name, self._ttl, self._power = id_, name, ttl, power
 
-    def arm(self, remote: Remote, words: Sequence[str]) -> None:
-        """The host's own timer will undo it, whatever becomes of us."""
+    def arm(self, remote: Remote, arguments: Sequence[str]) -> None:
+        """From here on the host's own timer undoes the fault, whatever happens to this process."""
         if self._power:
             self._power.arm(remote.host.name, self._ttl)
-        elif fault(remote, fault_protocol.arm_argv(self._id, self._name, self._ttl, words)).word != "armed":
+            return
+        argv = fault_protocol.arm_argv(self._id, self._name, self._ttl, arguments)
+        if run_fault_script(remote, argv).status != "armed":
             raise HostError(remote.host.name, "the undo is not armed; nothing was injected")
 
     def inject(self, remote: Remote) -> None:
         if self._power:
             self._power.off(remote.host.name)
         else:
-            fault(remote, fault_protocol.argv("inject", self._id))
+            run_fault_script(remote, fault_protocol.argv("inject", self._id))
 
     def revert(self, remote: Remote) -> None:
-        """However often it is said."""
+        """Idempotent."""
         if self._power:
             self._power.on(remote.host.name)
             remote.close()
         else:
-            fault(remote, fault_protocol.argv("revert", self._id))
+            run_fault_script(remote, fault_protocol.argv("revert", self._id))

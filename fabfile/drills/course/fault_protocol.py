@@ -1,7 +1,7 @@
-"""The words to fault.sh on a host, and what it answers. Pure: the runner sends and receives.
+"""The fault script's command lines and answers. Pure: the driver sends and receives.
 
 `arm` keeps the script on the host, so it goes as `Remote.run(arm_argv(...), [script])`, received by RECEIVE; all
-other verbs go as `Remote.run(argv(...), [script])`. The script ends with 3 after `refused` and `failed`.
+other verbs go as `Remote.run(argv(...), [script])`. The script exits with 3 after `refused` and `failed`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WORDS = ("armed", "injected", "reverted", "present", "absent", "refused", "failed")
+STATUSES = ("armed", "injected", "reverted", "present", "absent", "refused", "failed")
 
-# A script that broke off on its way is refused by itself: its last line is missing.
+# A script cut short in transit runs nothing: its last line is missing.
 RECEIVE = """set -eu; umask 077
 f=$(mktemp)
 trap 'rm -f "$f"' EXIT
@@ -23,21 +23,21 @@ sh "$f" "$@"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """word: one of WORDS, or `nothing` where the script was cut off; why: of refused and failed."""
+    """status: one of STATUSES, or `nothing` where the script was cut off; reason: of refused and failed."""
 
-    word: str
-    why: str = ""
+    status: str
+    reason: str = ""
 
     @property
-    def bad(self) -> bool:
-        return self.word in ("refused", "failed", "nothing")
+    def is_error(self) -> bool:
+        return self.status in ("refused", "failed", "nothing")
 
 
 @dataclass(frozen=True, slots=True)
 class LeftoverFault:
     """A fault found on a host. fault: `-` where its folder does not tell. seconds: until its undo; below 0: overdue.
 
-    state: armed | injected | half (cut off while it was armed) | orphan (a table or unit without a folder)
+    state: armed | injected | half (cut off during `arm`) | orphan (a table or unit without a folder)
     """
 
     id: str
@@ -46,9 +46,9 @@ class LeftoverFault:
     seconds: int
 
 
-def arm_argv(fault_id: str, fault: str, ttl: int, words: Sequence[str]) -> list[str]:
-    """`words`: of `faults.script_arguments`; `fault_id`: 1 to 32 of a-z and 0-9; `ttl`: seconds."""
-    return ["sh", "-c", RECEIVE, "nexus-fault", "", "arm", fault_id, fault, str(ttl), *words]
+def arm_argv(fault_id: str, fault: str, ttl: int, arguments: Sequence[str]) -> list[str]:
+    """`arguments`: of `catalogue.script_arguments`; `fault_id`: 1 to 32 of a-z and 0-9; `ttl`: seconds."""
+    return ["sh", "-c", RECEIVE, "nexus-fault", "", "arm", fault_id, fault, str(ttl), *arguments]
 
 
 def argv(verb: str, *fault_id: str) -> list[str]:
@@ -56,16 +56,16 @@ def argv(verb: str, *fault_id: str) -> list[str]:
     return ["sh", "-s", "--", "", verb, *fault_id]
 
 
-def answer(out: bytes) -> Answer:
+def parse_answer(out: bytes) -> Answer:
     """The last line that is an answer."""
     for line in reversed(out.decode(errors="replace").splitlines()):
-        word, _, why = line.partition(" ")
-        if word in WORDS:
-            return Answer(word, why)
+        status, _, reason = line.partition(" ")
+        if status in STATUSES:
+            return Answer(status, reason)
     return Answer("nothing", "the host gave no answer")
 
 
-def left(out: bytes) -> tuple[LeftoverFault, ...]:
-    """What `list` found."""
+def parse_leftovers(out: bytes) -> tuple[LeftoverFault, ...]:
+    """The answer to `list`."""
     rows = [line.split(" ") for line in out.decode(errors="replace").splitlines() if line.startswith("left ")]
     return tuple(LeftoverFault(row[1], row[2], row[3], int(row[4])) for row in rows if len(row) == 5)

@@ -1,4 +1,4 @@
-"""Ctrl-C, a closed terminal and a polite kill, as a word to look at: a drill must undo its fault first."""
+"""Turns Ctrl-C, SIGTERM and a closed terminal into a value to check: a drill must undo its fault before it ends."""
 
 from __future__ import annotations
 
@@ -6,27 +6,32 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any
 
-_WORDS = {
+_CAUSES = {
     signal.SIGINT: "interrupted by the operator", signal.SIGTERM: "told to end (SIGTERM)",
     signal.SIGHUP: "the terminal was closed",
 }  # fmt: skip
 
 
 class Interrupts:
-    """In its block signals are counted, and nothing is broken off. Of the main thread only. came: the first, in words."""
+    """Within its block, signals are counted and interrupt nothing. For the main thread only.
+
+    cause: of the first signal, in words; "": none came.
+    """
 
     def __init__(self) -> None:
-        self.came, self.count = "", 0
-        self._before: dict[signal.Signals, Any] = {}
+        self.cause, self.count = "", 0
+        self._handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interrupts:
-        self._before = {number: signal.signal(number, self._hear) for number in _WORDS}
+        self._handlers = {number: signal.signal(number, self._on_signal) for number in _CAUSES}
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for number, handler in self._before.items():
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
-    def _hear(self, number: int, _: FrameType | None) -> None:
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
         self.count += 1
-        self.came = self.came or _WORDS[signal.Signals(number)]
+        self.cause = self.cause or _CAUSES[signal.Signals(number)]

@@ -1,6 +1,6 @@
-"""The prober: asks the cluster four times a second what a drill waits for. A thread; what it sees is a value, judged here.
+"""The prober: a thread that observes the cluster four times a second. And what in an observation is not well.
 
-Managers that are not the target are asked first, so that a hurt one does not make the answers late.
+It asks managers outside the target first, so that a hurt manager does not delay the answers.
 """
 
 from __future__ import annotations
@@ -14,104 +14,115 @@ from ...core.errors import HostError
 from ...core.judge.service_health import ServicesHealth, read_services_health
 from ...core.model.cluster import Cluster
 from ...edge.consul.client import Consul, members
-from ...edge.consul.overview import entries
+from ...edge.consul.overview import kv_entries
 from ...edge.ssh.connection import Remote
 
-PERIOD = 0.25  # seconds between two questions
+PERIOD = 0.25  # seconds between two probes
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """asked, at: seconds of time.monotonic() when the question left and when its last answer was there.
+    """asked_at, answered_at: time.monotonic() when the first question left and when the last answer was there.
 
-    members: node -> alive; empty where nobody answered. answered: whether services and primary are known as well, which
-    takes a raft leader; `why` not, if so. watched: host -> what the command that is watched there said.
+    complete: whether services and primary are known too, which takes a raft leader; `why_incomplete` says why not.
+    members: node -> alive; empty where nobody answered. watch_output: host -> what the watched command printed there.
     """
 
-    asked: float
-    at: float
-    answered: bool = False
+    asked_at: float
+    answered_at: float
+    complete: bool = False
     members: Mapping[str, bool] = field(default_factory=dict)
     services_health: ServicesHealth = field(default_factory=ServicesHealth)
-    watched: Mapping[str, str] = field(default_factory=dict)
-    why: str = ""
+    watch_output: Mapping[str, str] = field(default_factory=dict)
+    why_incomplete: str = ""
 
 
-def not_steady(seen: Observation, cluster: Cluster, spared: Iterable[str] = ()) -> tuple[str, ...]:
-    """What is not as it should be, a clause each; nothing is asked of the `spared` hosts."""
-    return (*unhealthy_hosts(seen, cluster, spared), *unsettled_services(seen.services_health))
+def not_steady(observation: Observation, cluster: Cluster, exempt: Iterable[str] = ()) -> tuple[str, ...]:
+    """What is not as it should be, one clause each; `exempt` hosts need not be alive."""
+    return (*unhealthy_hosts(observation, cluster, exempt), *unsettled_services(observation.services_health))
 
 
-def unhealthy_hosts(seen: Observation, cluster: Cluster, spared: Iterable[str] = ()) -> tuple[str, ...]:
-    """The same of hosts and primary alone; where no manager answers, that is all there is to say."""
-    if not seen.answered:
-        return (f"no manager answers{f' ({seen.why})' if seen.why else ''}",)
-    left = set(spared)
-    found = [f"{h.name} is not alive" for h in cluster.hosts if h.name not in left and not seen.members.get(h.name, False)]
-    if seen.services_health.primary is None:
-        found.append("nobody is primary")
-    return tuple(found)
+def unhealthy_hosts(observation: Observation, cluster: Cluster, exempt: Iterable[str] = ()) -> tuple[str, ...]:
+    """The same for hosts and the primary; where no manager answers, nothing else is known."""
+    if not observation.complete:
+        reason = f" ({observation.why_incomplete})" if observation.why_incomplete else ""
+        return (f"no manager answers{reason}",)
+    exempt_names = set(exempt)
+    required = [h.name for h in cluster.hosts if h.name not in exempt_names]
+    problems = [f"{name} is not alive" for name in required if not observation.members.get(name, False)]
+    if observation.services_health.primary is None:
+        problems.append("nobody is primary")
+    return tuple(problems)
 
 
 def unsettled_services(services_health: ServicesHealth) -> tuple[str, ...]:
-    """The same of services."""
-    late = [s for s in services_health.services if not s.settled]
-    return tuple(f"{s.name} has {s.passing} of {'all' if s.wanted is None else s.wanted} passing" for s in late)
+    """The same for services."""
+    unsettled = [s for s in services_health.services if not s.settled]
+    return tuple(f"{s.name} has {s.passing} of {'all' if s.wanted is None else s.wanted} passing" for s in unsettled)
 
 
 class Prober(threading.Thread):
-    """`tell(seen)` hears each answer, from this thread. `command` is watched on `hosts`, if given."""
+    """Calls `on_observation` from this thread. It runs `watch_command`, if there is one, on `watched_hosts`."""
 
     def __init__(
-        self, servers: Iterable[Remote], tell: Callable[[Observation], None], command: Sequence[str], hosts: Iterable[Remote]
+        self,
+        servers: Iterable[Remote],
+        on_observation: Callable[[Observation], None],
+        watch_command: Sequence[str],
+        watched_hosts: Iterable[Remote],
     ) -> None:
         super().__init__(name="prober", daemon=True)
-        self._servers, self._tell, self._command, self._hosts = list(servers), tell, list(command), list(hosts)
-        self._over = threading.Event()
-        self.broken = ""  # a fault of our own: the numbers end here, and the drill must know it
+        self._servers, self._on_observation = list(servers), on_observation
+        self._watch_command, self._watched_hosts = list(watch_command), list(watched_hosts)
+        self._stopping = threading.Event()
+        self.error = ""  # our own bug or fault: the numbers end here, and the drill must know it
 
     def run(self) -> None:
         try:
-            while not self._over.is_set():
-                seen = self._look(time.monotonic())
-                self._tell(seen)
-                self._over.wait(max(0.05, PERIOD - (time.monotonic() - seen.asked)))
-        except Exception as error:  # whatever it is, the drill still has a fault to undo
-            self.broken = f"the probes ended: {type(error).__name__}: {error}"
+            while not self._stopping.is_set():
+                observation = self._probe(time.monotonic())
+                self._on_observation(observation)
+                self._stopping.wait(max(0.05, PERIOD - (time.monotonic() - observation.asked_at)))
+        except Exception as error:  # of any kind: the drill still has a fault to undo
+            self.error = f"the probes ended: {type(error).__name__}: {error}"
 
     def stop(self) -> None:
-        self._over.set()
+        self._stopping.set()
         self.join(30)
 
-    def _look(self, asked: float) -> Observation:
-        watched, alive, why = self._watched(), dict[str, bool](), ""
+    def _probe(self, asked_at: float) -> Observation:
+        """By the first server that answers in full."""
+        watch_output, alive, reason = self._run_watch_command(), dict[str, bool](), ""
         for remote in self._servers:
             consul = Consul(remote)
             try:
                 alive = alive or members(consul)
-                return self._full(consul, asked, watched)
+                return self._full_observation(consul, asked_at, watch_output)
             except HostError as error:
-                why = why or " ".join(str(error).split())[:120]
-        return Observation(asked, time.monotonic(), False, alive, watched=watched, why=why)
+                reason = reason or " ".join(str(error).split())[:120]
+        return Observation(asked_at, time.monotonic(), False, alive, watch_output=watch_output, why_incomplete=reason)
 
     @staticmethod
-    def _full(consul: Consul, asked: float, watched: Mapping[str, str]) -> Observation:
-        """By the manager's own copy: to ask the raft leader is to wait for one, 7 s and more, and a look that takes long
-        makes the error bar long. Without a leader the copy is old, and is nobody's word."""
-        services_health = read_services_health(entries(consul, stale=True), consul.ask("GET", "/v1/health/state/any?stale"))
+    def _full_observation(consul: Consul, asked_at: float, watch_output: Mapping[str, str]) -> Observation:
+        """From the manager's own copy: a question to the raft leader waits for one, 7 s and more, and a slow probe
+        makes the error bar long. Without a leader the copy is old, and proves nothing.
+        """
+        checks = consul.request("GET", "/v1/health/state/any?stale")
+        services_health = read_services_health(kv_entries(consul, stale=True), checks)
         alive, leader = members(consul), consul.status.leader()
-        why = "" if leader else "there is no raft leader"
-        return Observation(
-            asked, time.monotonic(), bool(leader), alive, services_health if leader else ServicesHealth(), watched, why
-        )
+        if leader:
+            return Observation(asked_at, time.monotonic(), True, alive, services_health, watch_output)
+        reason = "there is no raft leader"
+        return Observation(asked_at, time.monotonic(), False, alive, watch_output=watch_output, why_incomplete=reason)
 
-    def _watched(self) -> dict[str, str]:
-        found = {}
-        for remote in self._hosts if self._command else ():
+    def _run_watch_command(self) -> dict[str, str]:
+        """Host -> the command's lines, sorted; without hosts that do not answer."""
+        output = {}
+        for remote in self._watched_hosts if self._watch_command else ():
             try:
-                said = remote.run(self._command, timeout=5)
+                done = remote.run(self._watch_command, timeout=5)
             except HostError:
                 continue
-            if said.code == 0:
-                found[remote.host.name] = "\n".join(sorted(said.out.decode("utf-8", "replace").split("\n"))).strip()
-        return found
+            if done.code == 0:
+                output[remote.host.name] = "\n".join(sorted(done.out.decode("utf-8", "replace").split("\n"))).strip()
+        return output

@@ -1,4 +1,4 @@
-"""Strips under the axis: the phases, and who was primary in which epoch. Pure."""
+"""Strips under the axis: the phases, and which host was primary in which epoch. Pure."""
 
 from __future__ import annotations
 
@@ -7,66 +7,66 @@ from dataclasses import dataclass
 
 from ..verdict.record import Record
 from .axis import Axis
-from .svg import Line, Rect, Shape, Text, clipped, lanes, text_width
+from .svg import Line, Rect, Shape, Text, assign_lanes, clipped, text_width
 
-_TALL, _LANE, _GAP, _SIZE = 18, 15, 16, 11
-_LANES = 6  # under one strip; more would be a ladder, not a picture
-_LONGEST = 170  # pixels of a label: the gutter at the right holds one that starts at the very end
+_STRIP_HEIGHT, _LANE_HEIGHT, _GAP, _FONT_SIZE = 18, 15, 16, 11
+_MAX_LANES = 6  # under one strip; more could not be read
+_MAX_LABEL = 170  # pixels: the gutter at the right holds a label that starts at the very end
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """From `start` to `end` pixels."""
+class Segment:
+    """Of a strip, from `start` to `end` pixels."""
 
     start: float
     end: float
-    words: str
+    label: str
 
     @property
-    def inside(self) -> bool:
-        return text_width(self.words, _SIZE) + 8 <= self.end - self.start
+    def label_fits(self) -> bool:
+        return text_width(self.label, _FONT_SIZE) + 8 <= self.end - self.start
 
 
 def strips(record: Record, axis: Axis, top: float) -> tuple[list[Shape], float, tuple[str, ...]]:
-    """Shapes, the pixel under the last strip, and what could not be named."""
+    """Shapes, the pixel under the last strip, and a note on labels that were left out."""
     phases = [(m.at_s, m.text) for m in record.timeline if m.kind == "phase"]
     primaries = [(p.at_s, f"{p.host} · epoch {p.epoch}") for p in record.primaries]
     shapes: list[Shape] = []
     notes: tuple[str, ...] = ()
-    for name, all_of_them, entries in (("phase", "phases", phases), ("primary", "primaries", primaries)):
+    for name, plural, entries in (("phase", "phases", phases), ("primary", "primaries", primaries)):
         if entries:
-            made, top, unnamed = strip(name, parts(entries, axis), axis, top)
-            shapes += made
-            left = f"{unnamed} of the {all_of_them} could not be named in the picture; the table has all."
-            notes += (left,) if unnamed else ()
+            strip_shapes, top, unnamed = strip(name, segments(entries, axis), axis, top)
+            shapes += strip_shapes
+            note = f"{unnamed} of the {plural} could not be named in the picture; the table has all."
+            notes += (note,) if unnamed else ()
     return shapes, top, notes
 
 
-def parts(entries: Sequence[tuple[float, str]], axis: Axis) -> list[Part]:
-    """(at_s, words), each lasting until the next; what lies outside the axis is left out, what reaches in is cut."""
+def segments(entries: Sequence[tuple[float, str]], axis: Axis) -> list[Segment]:
+    """Of (at_s, label), each lasting until the next; clipped to the axis, without those outside it."""
     ordered = sorted(entries, key=lambda e: e[0])
-    ends = [at for at, _ in ordered[1:]] + [axis.end]
+    ends = [at_s for at_s, _ in ordered[1:]] + [axis.end]
     return [
-        Part(axis.px(at), axis.px(end), clipped(words, _LONGEST, _SIZE))
-        for (at, words), end in zip(ordered, ends, strict=True)
-        if at <= axis.end and (end > axis.start or at == end == axis.start)
+        Segment(axis.px(at_s), axis.px(end), clipped(label, _MAX_LABEL, _FONT_SIZE))
+        for (at_s, label), end in zip(ordered, ends, strict=True)
+        if at_s <= axis.end and (end > axis.start or at_s == end == axis.start)
     ]
 
 
-def strip(name: str, found: Sequence[Part], axis: Axis, top: float) -> tuple[list[Shape], float, int]:
-    """Each part with its words in it or, where they do not fit, in a lane below with a leader."""
-    shapes: list[Shape] = [Text(axis.left - 8, top + 13, name, "tick", "end", _SIZE)]
-    outside = [p for p in found if not p.inside]
-    placed = lanes([(p.start, text_width(p.words, _SIZE) + 4) for p in outside])
-    shown = [(p, lane) for p, lane in zip(outside, placed, strict=True) if lane < _LANES]
-    for number, part in enumerate(found):
-        kind = f"part {name} {'odd' if number % 2 else 'even'}"
-        shapes.append(Rect(part.start, top, max(part.end - part.start, 1), _TALL, kind))
-        if part.inside:
-            shapes.append(Text(part.start + 5, top + 13, part.words, "part", size=_SIZE))
+def strip(name: str, parts: Sequence[Segment], axis: Axis, top: float) -> tuple[list[Shape], float, int]:
+    """Each segment with its label in it or, where it does not fit, in a lane below with a leader line."""
+    shapes: list[Shape] = [Text(axis.left - 8, top + 13, name, "tick", "end", _FONT_SIZE)]
+    outside = [p for p in parts if not p.label_fits]
+    lanes = assign_lanes([(p.start, text_width(p.label, _FONT_SIZE) + 4) for p in outside])
+    shown = [(p, lane) for p, lane in zip(outside, lanes, strict=True) if lane < _MAX_LANES]
+    for number, part in enumerate(parts):
+        css_class = f"part {name} {'odd' if number % 2 else 'even'}"
+        shapes.append(Rect(part.start, top, max(part.end - part.start, 1), _STRIP_HEIGHT, css_class))
+        if part.label_fits:
+            shapes.append(Text(part.start + 5, top + 13, part.label, "part", size=_FONT_SIZE))
     for part, lane in shown:
-        y = top + _TALL + (lane + 1) * _LANE
-        shapes.append(Line(part.start + 0.5, top + _TALL, part.start + 0.5, y, "leader"))
-        shapes.append(Text(part.start + 4, y, part.words, "part", size=_SIZE))
-    deepest = max((lane for _, lane in shown), default=-1) + 1
-    return shapes, top + _TALL + deepest * _LANE + _GAP, len(outside) - len(shown)
+        y = top + _STRIP_HEIGHT + (lane + 1) * _LANE_HEIGHT
+        shapes.append(Line(part.start + 0.5, top + _STRIP_HEIGHT, part.start + 0.5, y, "leader"))
+        shapes.append(Text(part.start + 4, y, part.label, "part", size=_FONT_SIZE))
+    lane_count = max((lane for _, lane in shown), default=-1) + 1
+    return shapes, top + _STRIP_HEIGHT + lane_count * _LANE_HEIGHT + _GAP, len(outside) - len(shown)

@@ -1,4 +1,4 @@
-"""What pictures are made of, in pixels from the top left; how wide words are; lanes, so that labels never overlap. Pure."""
+"""Shapes of a picture, in pixels from the top left; the width of text; the placing of labels without overlap. Pure."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """y: the baseline. kind: the CSS class, which never changes the size."""
+    """y: the baseline. css_class: never changes the size."""
 
     x: float
     y: float
-    words: str
-    kind: str = ""
+    text: str
+    css_class: str = ""
     anchor: Literal["start", "middle", "end"] = "start"
     size: int = 12
 
     @property
     def box(self) -> Box:
-        width = text_width(self.words, self.size)
+        width = text_width(self.text, self.size)
         left = self.x - {"start": 0.0, "middle": width / 2, "end": width}[self.anchor]
         return Box(left, self.y - self.size, left + width, self.y + self.size * 0.3)
 
@@ -46,7 +46,7 @@ class Rect:
     y: float
     width: float
     height: float
-    kind: str
+    css_class: str
     title: str = ""
 
 
@@ -56,15 +56,15 @@ class Line:
     y1: float
     x2: float
     y2: float
-    kind: str
+    css_class: str
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """d: in SVG's words, made of numbers only."""
+    """d: path data in SVG's syntax, built from numbers only."""
 
     d: str
-    kind: str
+    css_class: str
 
 
 Shape: TypeAlias = Text | Rect | Line | Path
@@ -72,7 +72,7 @@ Shape: TypeAlias = Text | Rect | Line | Path
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """title: what it shows, for those who cannot see it. notes: what a reader must know of how it was drawn."""
+    """title: the content in words, for those who cannot see it. notes: what a reader must know about the drawing."""
 
     width: int
     height: int
@@ -97,9 +97,9 @@ class Picture:
         return tuple(s for s in self.shapes if isinstance(s, Path))
 
 
-def text_width(words: str, size: int = 12) -> float:
-    """Pixels, rather too many than too few: by DejaVu Sans, the widest of the usual fonts of a screen."""
-    return size * sum(_em(c) for c in words)
+def text_width(text: str, size: int = 12) -> float:
+    """Pixels, rather too many than too few: by DejaVu Sans, the widest of the usual screen fonts."""
+    return size * sum(_em(c) for c in text)
 
 
 def _em(letter: str) -> float:
@@ -112,42 +112,42 @@ def _em(letter: str) -> float:
     return 0.8 if letter < "\u0080" and letter not in "MW@%" else 1.05
 
 
-def clipped(words: str, width: float, size: int = 12) -> str:
-    """The words, or as many letters as fit into `width` pixels and an ellipsis."""
-    if text_width(words, size) <= width:
-        return words
-    kept = words
+def clipped(text: str, width: float, size: int = 12) -> str:
+    """The text, or as many letters as fit into `width` pixels with an ellipsis."""
+    if text_width(text, size) <= width:
+        return text
+    kept = text
     while kept and text_width(kept + "…", size) > width:
         kept = kept[:-1]
     return kept.rstrip() + "…" if kept else ""
 
 
-def lanes(labels: Sequence[tuple[float, float]], gap: float = 8) -> list[int]:
-    """The lane (0: nearest to what is labelled) of each label, given as (start, width) in pixels.
+def assign_lanes(labels: Sequence[tuple[float, float]], gap: float = 8) -> list[int]:
+    """The lane of each label (0: the nearest to its object). A label is (start, width) in pixels.
 
-    No two of one lane overlap, and no label lies between another's start and its lane: from right to left, each takes
-    the nearest lane that is free, so whatever its leader passes begins at its right.
+    Labels in one lane do not overlap, and no label lies between another's start and its lane. From right to left, each
+    label takes the nearest free lane, so every label that its leader line passes begins to its right.
     """
-    found = [0] * len(labels)
-    free: list[float] = []  # of each lane: where its leftmost label begins
+    lanes = [0] * len(labels)
+    leftmost: list[float] = []  # of each lane: the start of its leftmost label
     for index in sorted(range(len(labels)), key=lambda i: (labels[i][0], i), reverse=True):
         start, width = labels[index]
-        lane = next((n for n, until in enumerate(free) if start + width + gap <= until), len(free))
-        free[lane : lane + 1] = [start]
-        found[index] = lane
-    return found
+        lane = next((n for n, limit in enumerate(leftmost) if start + width + gap <= limit), len(leftmost))
+        leftmost[lane : lane + 1] = [start]
+        lanes[index] = lane
+    return lanes
 
 
-def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """The places, moved apart until each two differ by `gap`, in their order, above `low` and, if they fit, below `high`."""
-    order = sorted(range(len(places)), key=lambda i: (places[i], i))
-    moved = list(places)
-    least = low
+def spread_apart(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """The positions in the same order, at least `gap` apart, above `low` and, if they fit, below `high`."""
+    order = sorted(range(len(positions)), key=lambda i: (positions[i], i))
+    moved = list(positions)
+    minimum = low
     for index in order:
-        least = moved[index] = max(moved[index], least)
-        least += gap
-    most = max(high, low + gap * (len(places) - 1))
+        minimum = moved[index] = max(moved[index], minimum)
+        minimum += gap
+    maximum = max(high, low + gap * (len(positions) - 1))
     for index in reversed(order):
-        most = moved[index] = min(moved[index], most)
-        most -= gap
+        maximum = moved[index] = min(moved[index], maximum)
+        maximum -= gap
     return moved

@@ -1,4 +1,4 @@
-"""The measured beside the promised, in words: the same rows in the terminal, in HTML and in JUnit. Pure."""
+"""Measured beside promised, as rows of text: the same rows in the terminal, in HTML and in JUnit. Pure."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from ...core.text import count, given, milliseconds, plural, seconds
+from ...core.text import count, exact_seconds, milliseconds, plural, seconds
 from .record import Record, Requests
-from .verdict import Word, judged
+from .verdict import Judgement, judge_time
 
-SAID: Mapping[Word, str] = {
+LABELS: Mapping[Judgement, str] = {
     "kept": "kept", "close": "kept, within the error bar", "broken": "broken", "never": "broken", "free": "",
     "void": "not judged",
 }  # fmt: skip
@@ -18,60 +18,62 @@ SAID: Mapping[Word, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """value, limit: the measured and the promised seconds, of a row that has such."""
+    """value, limit: measured and promised seconds, in the rows that have them."""
 
     name: str
     measured: str
     promised: str
-    word: Word
+    judgement: Judgement
     value: float | None = None
     limit: float | None = None
 
     @property
-    def said(self) -> str:
-        return SAID[self.word]
+    def label(self) -> str:
+        return LABELS[self.judgement]
 
 
 def measures_of(record: Record) -> tuple[Measure, ...]:
-    """Detection, recovery, failed requests, primaries; a row of which nothing is known or promised is left out.
+    """Detection, recovery, failed requests, primaries; a row with nothing known and nothing promised is left out.
 
-    Where the drill has no verdict on the cluster, UNKNOWN and ABORTED, no number is held against a promise.
+    UNKNOWN and ABORTED drills say nothing about the cluster, so no number of theirs is judged.
     """
     promise, since = record.promise, " of the undo" if record.since_undo else ""
-    rows = (
-        _timed("detected", record.detected_s, promise.detect_s, record.error_s),
-        _timed("recovered", record.recovered_s, promise.recover_s, record.error_s, since),
-        _failures(record.requests, promise.failed_requests),
+    candidates = (
+        _time("detected", record.detected_s, promise.detect_s, record.error_s),
+        _time("recovered", record.recovered_s, promise.recover_s, record.error_s, since),
+        _failed_requests(record.requests, promise.failed_requests),
         _primaries(record.two_primaries),
     )
-    found = tuple(row for row in rows if row is not None)
+    rows = tuple(row for row in candidates if row is not None)
     if record.judged:
-        return found
-    return tuple(row if row.word == "free" or row.name == "primaries" else replace(row, word="void") for row in found)
+        return rows
+    return tuple(
+        row if row.judgement == "free" or row.name == "primaries" else replace(row, judgement="void") for row in rows
+    )
 
 
-def _timed(name: str, value: float | None, limit: float | None, error_s: float, since: str = "") -> Measure | None:
-    """since: from when it counts, where that is not the fault."""
+def _time(name: str, value: float | None, limit: float | None, error_s: float, since: str = "") -> Measure | None:
+    """since: from when the promise counts, if not from the fault."""
     if value is None and limit is None:
         return None
-    measured = seconds(value) if value is None else f"{seconds(value)} ± {given(error_s)}"
-    promised = "not promised" if limit is None else f"within {given(limit)}{since}"
-    return Measure(name, measured, promised, judged(value, limit, error_s), value, limit)
+    measured = seconds(value) if value is None else f"{seconds(value)} ± {exact_seconds(error_s)}"
+    promised = "not promised" if limit is None else f"within {exact_seconds(limit)}{since}"
+    return Measure(name, measured, promised, judge_time(value, limit, error_s), value, limit)
 
 
-def _failures(requests: Requests, limit: int | None) -> Measure | None:
+def _failed_requests(requests: Requests, limit: int | None) -> Measure | None:
     if not requests.sent and limit is None:
         return None
     measured = f"{count(requests.failed)} of {count(requests.sent)}" if requests.sent else "no load was run"
     if limit is None:
         return Measure("failed requests", measured, "not promised", "free")
     promised = f"at most {count(limit)}" if limit else "none"
-    word: Word = "broken" if requests.failed > limit else "kept" if requests.sent else "free"
-    return Measure("failed requests", measured, promised, word)
+    judgement: Judgement = "broken" if requests.failed > limit else "kept" if requests.sent else "free"
+    return Measure("failed requests", measured, promised, judgement)
 
 
 def _primaries(findings: Sequence[str] | None) -> Measure | None:
-    """None: this drill's history of primaries was not checked."""
+    """None: this drill did not check the primaries' history."""
     if findings is None:
         return None
     measured = plural(len(findings), "finding") if findings else "a sound history"
@@ -92,21 +94,22 @@ def latencies(requests: Requests) -> tuple[tuple[str, str], ...]:
     )
 
 
-def compared(record: Record, before: Sequence[Record]) -> str:
-    """One sentence: this recovery beside the median of the earlier runs that recovered; only judged runs count."""
-    judged_ones = [r for r in before if r.judged]
-    known = [r.recovered_s for r in judged_ones if r.recovered_s is not None]
-    if not before:
+def comparison(record: Record, earlier: Sequence[Record]) -> str:
+    """One sentence: this recovery beside the median of the earlier judged runs that recovered."""
+    judged_runs = [r for r in earlier if r.judged]
+    recoveries = [r.recovered_s for r in judged_runs if r.recovered_s is not None]
+    if not earlier:
         return "No earlier run of this drill is kept."
-    if not judged_ones:
-        return f"None of the last {plural(len(before), 'run')} came to a verdict."
-    if not known:
-        return f"None of the last {plural(len(judged_ones), 'judged run')} recovered."
-    usual, runs = median(known), plural(len(known), "earlier run")
+    if not judged_runs:
+        return f"None of the last {plural(len(earlier), 'run')} came to a verdict."
+    if not recoveries:
+        return f"None of the last {plural(len(judged_runs), 'judged run')} recovered."
+    usual, runs = median(recoveries), plural(len(recoveries), "earlier run")
     if not record.judged or record.recovered_s is None:
         this = "Never recovered" if record.judged else "This run has no verdict"
         return f"{this}; the median of {runs} that recovered is {seconds(usual)}."
-    apart = record.recovered_s - usual
-    if abs(apart) <= max(record.error_s, 0.005):
+    difference = record.recovered_s - usual
+    if abs(difference) <= max(record.error_s, 0.005):
         return f"As fast as the median of {runs}, {seconds(usual)}, within the error bar."
-    return f"{seconds(abs(apart))} {'slower' if apart > 0 else 'faster'} than the median of {runs}, {seconds(usual)}."
+    change = "slower" if difference > 0 else "faster"
+    return f"{seconds(abs(difference))} {change} than the median of {runs}, {seconds(usual)}."

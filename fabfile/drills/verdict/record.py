@@ -1,8 +1,8 @@
-"""What a drill leaves behind: one value, kept as JSON. The summary, the report and JUnit are functions of it alone.
+"""The record of one drill, kept as JSON: verdict, times, requests, timeline. All reports are functions of it.
 
-Every *_s is in seconds since `began` by the operator's monotonic clock, except detected_s and recovered_s, which are
-seconds since the fault (recovered_s since its undo, with `since_undo`). None stands for what was never seen, or never
-asked for; it is never 0.
+Every *_s is in seconds since `began` by the operator's monotonic clock, except detected_s and recovered_s: these count
+from the fault (recovered_s from its undo, with `since_undo`). None means never seen, or never asked for; it is never 0.
+The field names are the JSON's keys: a renamed field makes old records unreadable.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 Verdict: TypeAlias = Literal["PASS", "FAIL", "UNKNOWN", "ABORTED", "SKIPPED"]
-Kind: TypeAlias = Literal["phase", "fault", "detected", "recovered", "healed", "primary", "event", "abort", "note"]
+MomentKind: TypeAlias = Literal[
+    "phase", "fault", "detected", "recovered", "healed", "primary", "event", "abort", "note"
+]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-KINDS: tuple[Kind, ...] = get_args(Kind)
+MOMENT_KINDS: tuple[MomentKind, ...] = get_args(MomentKind)
 
 
 class Sample(NamedTuple):
@@ -27,7 +29,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """At most so many seconds since the fault, at most so many failed requests; None: nothing is promised of it."""
+    """At most so many seconds since the fault, at most so many failed requests; None: not promised."""
 
     text: str = ""
     recover_s: float | None = None
@@ -39,7 +41,7 @@ class Promise:
 class Requests:
     """Counts, and milliseconds by nearest rank over the requests that succeeded; None where none did.
 
-    slow: those of them that took longer than `slow_ms`. sent = 0: no load was run.
+    slow: requests that succeeded but took longer than `slow_ms`. sent = 0: no load was run.
     """
 
     sent: int = 0
@@ -66,17 +68,17 @@ class Moment:
     """One line of the timeline. A phase lasts until the next phase."""
 
     at_s: float
-    kind: Kind
+    kind: MomentKind
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """began: unix s. error_s: the probe period: a change happened up to that long before it was seen.
+    """began: unix s. error_s: the probe period: a change can happen that long before a probe sees it.
 
-    two_primaries: the checker's findings; empty: sound, None: not checked. forced: why `--force` was given.
-    version: Consul's. since_undo: the fault is meant to last for a while; recovery and its promise count from the undo on.
-    SKIPPED: nothing was done, for the drill does not fit the cluster; `why` says so.
+    two_primaries: findings in the primaries' history; empty: sound, None: not checked. forced: the reason for
+    `--force`. version: Consul's. since_undo: the fault is held for a while; recovery and promise count from the undo.
+    SKIPPED: the drill does not fit the cluster, so nothing was done; `why` gives the reason.
     """
 
     drill: str
@@ -104,24 +106,25 @@ class Record:
 
     @property
     def judged(self) -> bool:
-        """Whether it says anything of the cluster; if not, what was not seen is no news."""
+        """PASS or FAIL. Any other verdict says nothing about the cluster, so a missing time is no finding."""
         return self.verdict in ("PASS", "FAIL")
 
     @property
-    def zero_s(self) -> float | None:
-        """From when the recovery counts: seconds since `began`; None: that never came."""
+    def recovery_from_s(self) -> float | None:
+        """The time from which the recovery counts, in seconds since `began`; None: it never came."""
         return self.healed_at_s if self.since_undo else self.fault_at_s
 
     @property
     def recovered_at_s(self) -> float | None:
         """Seconds since `began`."""
-        return None if self.recovered_s is None or self.zero_s is None else self.zero_s + self.recovered_s
+        start_s = self.recovery_from_s
+        return None if self.recovered_s is None or start_s is None else start_s + self.recovered_s
 
     @property
-    def promised_at_s(self) -> float | None:
-        """Until when it should have recovered: seconds since `began`."""
+    def deadline_at_s(self) -> float | None:
+        """The end of the promised recovery time, in seconds since `began`."""
         promised = self.promise.recover_s
-        return None if promised is None or self.zero_s is None else self.zero_s + promised
+        return None if promised is None or self.recovery_from_s is None else self.recovery_from_s + promised
 
     @property
     def detected_at_s(self) -> float | None:
@@ -130,16 +133,18 @@ class Record:
 
     @property
     def ended_s(self) -> float:
-        """When the last thing of the record happened: seconds since `began`."""
+        """The time of the last entry of any kind, in seconds since `began`."""
         times = [m.at_s for m in self.timeline] + [s.at_s for s in self.samples] + [p.at_s for p in self.primaries]
-        known = [t for t in (self.fault_at_s, self.healed_at_s, self.detected_at_s, self.recovered_at_s) if t is not None]
-        return max([0.0, *times, *known])
+        marks = (self.fault_at_s, self.healed_at_s, self.detected_at_s, self.recovered_at_s)
+        return max([0.0, *times, *(t for t in marks if t is not None)])
 
     def to_json(self) -> dict[str, Any]:
-        """Plain lists, dicts and numbers; a sample is [at_s, ms, 1 where it succeeded, else 0]."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "samples"}
-        made = {key: _plain(value) for key, value in plain.items()}
-        return {**made, "samples": [[s.at_s, s.ms, int(s.ok)] for s in self.samples]}
+        """Plain lists, dicts and numbers; a sample is [at_s, ms, 1 if it succeeded else 0]."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "samples"}
+        return {
+            **{key: _plain(value) for key, value in values.items()},
+            "samples": [[s.at_s, s.ms, int(s.ok)] for s in self.samples],
+        }
 
 
 def _plain(value: Any) -> Any:
@@ -149,8 +154,8 @@ def _plain(value: Any) -> Any:
 
 
 def requests_of(samples: Sequence[Sample | Sequence[float]], slow_ms: float) -> Requests:
-    """Counts and percentiles of `[at_s, ms, ok]`. A failed request has no share in the percentiles: a refused
-    connection comes back at once, and would flatter them.
+    """Counts and percentiles of `[at_s, ms, ok]`. Failed requests do not enter the percentiles: a refused connection
+    comes back at once and would flatter them.
     """
     good = sorted(ms for _, ms, ok in samples if ok)
     return Requests(
@@ -166,18 +171,18 @@ def requests_of(samples: Sequence[Sample | Sequence[float]], slow_ms: float) -> 
 
 
 def nearest_rank(ordered: Sequence[float], percent: int) -> float | None:
-    """The smallest value that at least `percent` (1-100) of all values do not exceed: always one that was measured."""
+    """The smallest value that at least `percent` (1-100) of all values do not exceed: always a measured one."""
     return ordered[-(-percent * len(ordered) // 100) - 1] if ordered else None
 
 
-def earlier(record: Record, others: Sequence[Record], most: int = 10) -> tuple[Record, ...]:
+def earlier_runs(record: Record, others: Sequence[Record], limit: int = 10) -> tuple[Record, ...]:
     """The last runs of the same drill on the same cluster that began before this one, oldest first; no skipped ones."""
     same = [r for r in others if (r.drill, r.cluster) == (record.drill, record.cluster) and r.began < record.began
             and r.verdict != "SKIPPED"]  # fmt: skip
-    return tuple(sorted(same, key=lambda r: r.began)[-most:])
+    return tuple(sorted(same, key=lambda r: r.began)[-limit:])
 
 
 def totals(records: Sequence[Record]) -> Mapping[Verdict, int]:
-    """How many records of each verdict; those that occur."""
-    counted = {verdict: sum(r.verdict == verdict for r in records) for verdict in VERDICTS}
-    return {verdict: count for verdict, count in counted.items() if count}
+    """The number of records of each verdict; verdicts without a record are left out."""
+    counts = {verdict: sum(r.verdict == verdict for r in records) for verdict in VERDICTS}
+    return {verdict: count for verdict, count in counts.items() if count}

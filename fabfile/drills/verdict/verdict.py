@@ -1,10 +1,10 @@
-"""PASS, FAIL or UNKNOWN, and the sentence why: the measured beside the promised. Pure.
+"""The verdict of a drill, PASS, FAIL or UNKNOWN, and the sentence that explains it: measured against promised. Pure.
 
-A probe sees a change late by up to its period, never early. So of a value `v` with the error bar `e`, seen against the
+A probe sees a change late by up to its period, never early. So for a value `v` with the error bar `e` and the
 promise `p`, the truth lies in [v - e, v]:
     v <= p          kept
     v - e > p       broken
-    in between      kept, with a word: the probe is too slow to tell, and the doubt is not the cluster's fault
+    in between      kept, and the sentence says so: the probe is too slow to tell, which is not the cluster's fault
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Literal, TypeAlias
 
-from ...core.text import count, given, seconds
+from ...core.text import count, exact_seconds, seconds
 from .record import Promise, Requests, Sample, Verdict
 
-Word: TypeAlias = Literal["kept", "close", "broken", "never", "free", "void"]
+Judgement: TypeAlias = Literal["kept", "close", "broken", "never", "free", "void"]
+Times: TypeAlias = Iterable[tuple[str, float | None, float | None]]  # what happened, measured and promised seconds
 
 
 def verdict_of(
@@ -27,27 +28,27 @@ def verdict_of(
     error_s: float,
     requests: Requests,
     two_primaries: Sequence[str] | None = None,
-    broken: Sequence[str] = (),
+    measurement_errors: Sequence[str] = (),
 ) -> tuple[Verdict, str]:
-    """`broken`: what is wrong with the measurement, of `broken_of` and of the runner's own knowledge.
+    """`measurement_errors`: those of the function of that name, and what the runner knows itself.
 
-    A finding in the history of the primaries is FAIL, whatever else broke. Next, a broken measurement is UNKNOWN. Then
-    None is FAIL wherever the promise has a number: what was never seen has not happened in time.
+    A finding in the primaries' history is FAIL, whatever else went wrong. Next, a broken measurement is UNKNOWN. Then
+    None is FAIL wherever the promise has a number: what was never seen did not happen in time.
     """
     if two_primaries:
         more = f"; and {len(two_primaries) - 1} more" if len(two_primaries) > 1 else ""
         return "FAIL", f"The history of the primaries is not sound: {two_primaries[0]}{more}."
-    if broken:
-        return "UNKNOWN", f"The measurement broke: {'; '.join(broken)}."
+    if measurement_errors:
+        return "UNKNOWN", f"The measurement broke: {'; '.join(measurement_errors)}."
     times = (("detected", detected_s, promise.detect_s), ("recovered", recovered_s, promise.recover_s))
-    faults = [*_late(times, error_s), *_too_many(requests, promise)]
-    if faults:
-        return "FAIL", f"{_sentence(faults)}."
-    kept = [*_kept(times, error_s), *_few(requests, promise)]
+    broken = [*_broken_times(times, error_s), *_too_many_failures(requests, promise)]
+    if broken:
+        return "FAIL", f"{_sentence(broken)}."
+    kept = [*_kept_times(times, error_s), *_allowed_failures(requests, promise)]
     return "PASS", f"{_sentence(kept or ['nothing was seen that the promise rules out'])}."
 
 
-def judged(measured: float | None, promised: float | None, error_s: float) -> Word:
+def judge_time(measured: float | None, promised: float | None, error_s: float) -> Judgement:
     """close: beyond the promise, but only within the error bar; never: not seen; free: nothing was promised."""
     if promised is None:
         return "free"
@@ -58,59 +59,63 @@ def judged(measured: float | None, promised: float | None, error_s: float) -> Wo
     return "broken" if measured - error_s > promised else "close"
 
 
-def broken_of(
+def measurement_errors(
     samples: Sequence[Sample | Sequence[float]],
-    probes: Sequence[float],
+    probe_times: Sequence[float],
     *,
     began_s: float,
     ended_s: float,
-    gap_s: float,
+    max_gap_s: float,
     load_asked: bool,
 ) -> tuple[str, ...]:
     """What makes the numbers worthless, one clause each. Times are in seconds of one clock, in any order.
 
-    probes: when the prober asked. From `began_s` (before the fault) until `ended_s` neither probes nor, where load was
-    asked, requests may be silent for longer than `gap_s`: a load that died, a laptop that slept.
+    probe_times: when the prober asked. From `began_s` (before the fault) until `ended_s`, neither the probes nor a load
+    that was asked for may be silent for longer than `max_gap_s`: the load died, the laptop slept.
     """
-    found = list(_silent("the probes were", probes, began_s, ended_s, gap_s))
+    errors = list(_silence("the probes were", probe_times, began_s, ended_s, max_gap_s))
     if load_asked and not samples:
-        found.append("load was asked for, and no request was sent")
+        errors.append("load was asked for, and no request was sent")
     elif load_asked:
-        found += _silent("the load was", [at for at, _, _ in samples], began_s, ended_s, gap_s)
-    return tuple(found)
+        errors += _silence("the load was", [at_s for at_s, _, _ in samples], began_s, ended_s, max_gap_s)
+    return tuple(errors)
 
 
-def _silent(who: str, times: Sequence[float], began_s: float, ended_s: float, gap_s: float) -> Iterator[str]:
-    """The longest silence, if it is too long; a run that ended in silence counts as one."""
+def _silence(source: str, times: Sequence[float], began_s: float, ended_s: float, max_gap_s: float) -> Iterator[str]:
+    """The longest silence, if it is too long; silence until the end of the run counts too."""
     marks = [began_s, *sorted(t for t in times if began_s <= t <= ended_s), ended_s]
     length, start = max((b - a, a) for a, b in pairwise(marks))
-    if length > gap_s:
-        yield f"{who} silent for {seconds(length)} from {seconds(start)} on, and may be for {given(gap_s)} at most"
+    if length > max_gap_s:
+        yield (
+            f"{source} silent for {seconds(length)} from {seconds(start)} on, "
+            f"and may be for {exact_seconds(max_gap_s)} at most"
+        )
 
 
-def _late(times: Iterable[tuple[str, float | None, float | None]], error_s: float) -> Iterator[str]:
-    for word, measured, promised in times:
+def _broken_times(times: Times, error_s: float) -> Iterator[str]:
+    for event, measured, promised in times:
         if promised is not None and measured is None:
-            yield f"{word}: never seen, promised within {given(promised)}"
-        elif promised is not None and measured is not None and judged(measured, promised, error_s) == "broken":
-            yield f"{word} after {seconds(measured)} ± {given(error_s)}, promised within {given(promised)}"
+            yield f"{event}: never seen, promised within {exact_seconds(promised)}"
+        elif promised is not None and measured is not None and judge_time(measured, promised, error_s) == "broken":
+            time = f"{seconds(measured)} ± {exact_seconds(error_s)}"
+            yield f"{event} after {time}, promised within {exact_seconds(promised)}"
 
 
-def _kept(times: Iterable[tuple[str, float | None, float | None]], error_s: float) -> Iterator[str]:
-    for word, measured, promised in times:
+def _kept_times(times: Times, error_s: float) -> Iterator[str]:
+    for event, measured, promised in times:
         if measured is not None and promised is not None:
-            close = judged(measured, promised, error_s) == "close"
-            doubt = f", beyond it only within the error bar of {given(error_s)}" if close else ""
-            yield f"{word} after {seconds(measured)}, promised within {given(promised)}{doubt}"
+            close = judge_time(measured, promised, error_s) == "close"
+            doubt = f", beyond it only within the error bar of {exact_seconds(error_s)}" if close else ""
+            yield f"{event} after {seconds(measured)}, promised within {exact_seconds(promised)}{doubt}"
 
 
-def _too_many(requests: Requests, promise: Promise) -> Iterator[str]:
+def _too_many_failures(requests: Requests, promise: Promise) -> Iterator[str]:
     if promise.failed_requests is not None and requests.failed > promise.failed_requests:
-        most = f"at most {count(promise.failed_requests)}" if promise.failed_requests else "none"
-        yield f"{count(requests.failed)} of {count(requests.sent)} requests failed, promised {most}"
+        limit = f"at most {count(promise.failed_requests)}" if promise.failed_requests else "none"
+        yield f"{count(requests.failed)} of {count(requests.sent)} requests failed, promised {limit}"
 
 
-def _few(requests: Requests, promise: Promise) -> Iterator[str]:
+def _allowed_failures(requests: Requests, promise: Promise) -> Iterator[str]:
     if promise.failed_requests is not None and requests.sent:
         yield f"{count(requests.failed) if requests.failed else 'none'} of {count(requests.sent)} requests failed"
 

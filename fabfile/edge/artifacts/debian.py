@@ -1,7 +1,7 @@
 """Debian packages as a source of pinned binaries: found on the operator's apt mirrors, checked, unpacked.
 
-Nothing is installed here: a package's pool path and SHA-256 come from the caller, the mirror from the
-operator's apt settings, and one file of the package lands where the caller says.
+Installs nothing: a package's pool path and SHA-256 come from the caller, the mirror from the operator's apt
+settings, and one file of the package goes where the caller says.
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ import subprocess
 import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import IO
 from urllib.parse import quote, urlsplit
 
 from ...core.errors import ArtifactError
-from ..disk.state import digest
+from ..disk.atomic import replacing
+from ..disk.state import file_sha256
 
 MirrorList = Callable[[Path], list[str]]
 _CHUNK = 1 << 20
@@ -59,12 +57,12 @@ def parse_sites(lines: Iterable[str], read: MirrorList) -> tuple[str, ...]:
 
 
 def fetch_deb(pool_path: str, sha256: str, dest: Path, timeout: float = 30) -> Path:
-    """Bring the package at `pool_path` (`pool/main/…`) to the file `dest`; a right one already there is kept.
+    """Downloads the package at `pool_path` (`pool/main/…`) to `dest`, unless the right file is already there.
 
-    Asks each mirror in turn; `timeout` is seconds of silence, not of the whole download.
-    ArtifactError: no mirror has it, or what came is not what `sha256` says.
+    Tries each mirror in turn; `timeout` is seconds without data, not for the whole download.
+    ArtifactError: no mirror has it, or its SHA-256 is not `sha256`.
     """
-    if dest.is_file() and digest(dest) == sha256:
+    if dest.is_file() and file_sha256(dest) == sha256:
         return dest
     sites = mirror_sites()
     hint = "name a file of your own instead, or point apt at a Debian mirror that has the package"
@@ -82,7 +80,7 @@ def fetch_deb(pool_path: str, sha256: str, dest: Path, timeout: float = 30) -> P
 
 
 def unpack(deb: Path, member: str, dest: Path) -> Path:
-    """Extract the file `member` (`usr/bin/consul`) of a package's data archive to `dest`, mode 0755.
+    """Extracts the file `member` (`usr/bin/consul`) of a package's data archive to `dest`, mode 0755.
 
     ArtifactError: the package is broken or has no such file.
     """
@@ -94,46 +92,34 @@ def unpack(deb: Path, member: str, dest: Path) -> Path:
         with deb.open("rb") as raw, DebFile(fileobj=raw).data.tgz() as tar:
             for entry in tar:  # in order, so that a compressed archive is read once
                 if entry.isfile() and entry.name.lstrip("./") == wanted:
-                    return _place(tar, entry, dest)
+                    return _extract(tar, entry, dest)
     except (ArError, DebError, tarfile.TarError, EOFError) as fault:
         hint = "remove the file and try again"
         raise ArtifactError(f"{deb} is not a whole Debian package: {fault}", hint) from fault
     raise ArtifactError(f"{deb} holds no file {wanted}")
 
 
-@contextmanager
-def _swapped_in(dest: Path) -> Iterator[IO[bytes]]:
-    """A temporary file beside `dest` that takes its place by rename when all went well, else goes away."""
-    dest.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=dest.parent, prefix=f".{dest.name}.", delete=False) as out:
-        try:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-            os.replace(out.name, dest)
-        except BaseException:  # Ctrl-C too must leave no half file
-            os.unlink(out.name)
-            raise
-
-
-def _place(tar: tarfile.TarFile, entry: tarfile.TarInfo, dest: Path) -> Path:
+def _extract(tar: tarfile.TarFile, entry: tarfile.TarInfo, dest: Path) -> Path:
     source = tar.extractfile(entry)
     if source is None:
         raise ArtifactError(f"{entry.name} is not a plain file")
-    with source, _swapped_in(dest) as out:
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    with source, replacing(dest) as out:
         shutil.copyfileobj(source, out, _CHUNK)
         os.fchmod(out.fileno(), 0o755)
     return dest
 
 
 def _download(url: str, sha256: str, dest: Path, timeout: float) -> Path:
-    seen = hashlib.sha256()
-    with urllib.request.urlopen(url, timeout=timeout) as answer, _swapped_in(dest) as out:  # noqa: S310 - http(s) only, see parse_sites
-        while chunk := answer.read(_CHUNK):
-            seen.update(chunk)
-            out.write(chunk)
-        if seen.hexdigest() != sha256:
-            raise ArtifactError(f"what came has SHA-256 {seen.hexdigest()}, the pin says {sha256}")
+    hasher = hashlib.sha256()
+    with urllib.request.urlopen(url, timeout=timeout) as answer:  # noqa: S310 - http(s) only, see parse_sites
+        dest.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(dest) as out:
+            while chunk := answer.read(_CHUNK):
+                hasher.update(chunk)
+                out.write(chunk)
+            if hasher.hexdigest() != sha256:
+                raise ArtifactError(f"what came has SHA-256 {hasher.hexdigest()}, the pin says {sha256}")
     return dest
 
 

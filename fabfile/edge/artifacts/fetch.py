@@ -1,6 +1,6 @@
-"""Bring one plain binary from its source (file, release, Debian package) and learn its version.
+"""Fetches one plain binary from its source (file, release, Debian package) and finds out its version.
 
-Nothing here knows the cache. The heavy imports are made where they are used: most runs fetch nothing.
+Knows nothing of the cache. Heavy modules are imported where they are used: most runs fetch nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,16 @@ from typing import IO, TYPE_CHECKING
 
 from ...core.errors import ArtifactError
 from ...core.model.cluster import Arch
-from ...core.state.artifacts import File, Package, Program, Release, Source, answered_version, embedded_version, release_of
+from ...core.state.artifacts import (
+    DebianPackage,
+    LocalFile,
+    Program,
+    Release,
+    Source,
+    embedded_version,
+    printed_version,
+    version_numbers,
+)
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
@@ -33,13 +42,13 @@ _LOCAL: dict[str, Arch] = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm
 
 
 class Unreachable(ArtifactError):
-    """The publisher did not answer, or has no such file: the one fault that lets a fallback be taken."""
+    """The publisher did not answer, or has no such file: the only fault after which a fallback is tried."""
 
 
-def obtain(program: Program, source: Source, plain: Path, say: Say) -> None:
-    """Bring the plain binary to the file `plain`; what is fetched on the way lies beside it."""
+def fetch_binary(program: Program, source: Source, plain: Path, say: Say) -> None:
+    """Puts the plain binary into the file `plain`; downloads go into the same folder. ArtifactError when it fails."""
     match source:
-        case File():
+        case LocalFile():
             say(f"{program}: reading {source.path} ({megabytes(source.path.stat().st_size)})")
             shutil.copyfile(source.path, plain)  # so that what is checked is what is kept
         case Release():
@@ -47,7 +56,7 @@ def obtain(program: Program, source: Source, plain: Path, say: Say) -> None:
             _download(source, archive, say)
             with _member(archive, program, source) as inner, plain.open("wb") as out:
                 shutil.copyfileobj(inner, out, _CHUNK)
-        case Package():
+        case DebianPackage():
             from . import debian
 
             say(f"{program}: fetching {Path(source.path).name} from the apt mirror")
@@ -56,27 +65,27 @@ def obtain(program: Program, source: Source, plain: Path, say: Say) -> None:
 
 
 def _download(source: Release, to: Path, say: Say) -> None:
-    """Not `Unreachable` once bytes flow: a line that breaks is worth another run, not another version."""
-    seen, got, end = hashlib.new(source.digest), 0, time.monotonic() + PATIENCE
-    with _opened(source) as answer, to.open("wb") as out:
+    """A download that breaks off is no `Unreachable`: the remedy is another run, not another version."""
+    hasher, got, deadline = hashlib.new(source.digest), 0, time.monotonic() + PATIENCE
+    with _open(source) as answer, to.open("wb") as out:
         total = int(answer.headers.get("Content-Length") or 0)
         say(f"fetching {source.url}" + (f" ({megabytes(total)})" if total else ""))
         while chunk := _read(answer, source, got):
-            seen.update(chunk)
+            hasher.update(chunk)
             out.write(chunk)
             got += len(chunk)
-            if time.monotonic() > end:
-                raise _broken(source, f"not done after {PATIENCE:.0f} s")
+            if time.monotonic() > deadline:
+                raise _interrupted(source, f"not done after {PATIENCE:.0f} s")
     if got < total:
-        raise _broken(source, f"the connection ended after {got} of {total} bytes")
-    if seen.hexdigest() != source.pin:
+        raise _interrupted(source, f"the connection ended after {got} of {total} bytes")
+    if hasher.hexdigest() != source.pin:
         raise ArtifactError(
-            f"{source.url}: {source.digest} is {seen.hexdigest()}, pinned is {source.pin}",
+            f"{source.url}: {source.digest} is {hasher.hexdigest()}, pinned is {source.pin}",
             "nothing was kept; somebody on the way (a proxy?) altered it: find out who before you go on",
         )
 
 
-def _opened(source: Release) -> HTTPResponse:
+def _open(source: Release) -> HTTPResponse:
     from http.client import HTTPException
     from urllib.error import HTTPError, URLError
     from urllib.request import urlopen
@@ -96,29 +105,29 @@ def _read(answer: HTTPResponse, source: Release, got: int) -> bytes:
     try:
         return answer.read1(_CHUNK)
     except (OSError, HTTPException) as fault:
-        raise _broken(source, f"broke off after {got} bytes ({fault or type(fault).__name__})") from fault
+        raise _interrupted(source, f"broke off after {got} bytes ({fault or type(fault).__name__})") from fault
 
 
-def _broken(source: Release, what: str) -> ArtifactError:
+def _interrupted(source: Release, what: str) -> ArtifactError:
     return ArtifactError(f"{source.url}: {what}", "nothing was kept; run the command again")
 
 
 @contextmanager
 def _member(archive: Path, name: str, source: Release) -> Iterator[IO[bytes]]:
-    """The file `name` of the archive, a zip by its URL's ending, else a tarball."""
+    """Opens the file `name` of the archive: a zip if the URL ends so, else a tarball. ArtifactError if it has none."""
     import tarfile
     import zipfile
 
     try:
         if source.url.endswith(".zip"):
-            with zipfile.ZipFile(archive) as box, box.open(name) as inner:
+            with zipfile.ZipFile(archive) as archive_, archive_.open(name) as inner:
                 yield inner
         else:
-            with tarfile.open(archive) as tape:
-                held = tape.extractfile(name)
-                if held is None:
+            with tarfile.open(archive) as tar:
+                member = tar.extractfile(name)
+                if member is None:
                     raise KeyError(name)
-                yield held
+                yield member
     except KeyError:
         raise ArtifactError(f"{source.url} holds no file {name}") from None
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as fault:
@@ -126,15 +135,15 @@ def _member(archive: Path, name: str, source: Release) -> Iterator[IO[bytes]]:
 
 
 def version_of(program: Program, arch: Arch, source: Source, plain: Path) -> str:
-    """A pinned source's version is known; a file tells its own, or `version:` beside it does.
+    """The binary's version: of a pinned source it is known; a file of the operator's reports it, or hosts.yml names it.
 
-    ArtifactError: the file is of another version than it is said to be, or nothing tells its version.
+    ArtifactError: the file has another version than hosts.yml says, or its version is unknown.
     """
-    if not isinstance(source, File):
+    if not isinstance(source, LocalFile):
         return source.version
-    seen = _answer(program, plain) if _LOCAL.get(platform.machine()) == arch else ""
+    seen = _reported_version(program, plain) if _LOCAL.get(platform.machine()) == arch else ""
     seen = seen or embedded_version(program, plain.read_bytes())
-    if seen and source.version and release_of(seen) != release_of(source.version):
+    if seen and source.version and version_numbers(seen) != version_numbers(source.version):
         raise ArtifactError(
             f"{source.path} is {program} {seen}, not {source.version}",
             f"correct or drop `version:` under `{program}:` in hosts.yml",
@@ -147,8 +156,8 @@ def version_of(program: Program, arch: Arch, source: Source, plain: Path) -> str
     )
 
 
-def _answer(program: Program, plain: Path) -> str:
-    """The version that `PROGRAM version` gives on this machine; empty where it does not run."""
+def _reported_version(program: Program, plain: Path) -> str:
+    """What `PROGRAM version` reports on this machine; empty when the program does not run here."""
     if sys.platform != "linux":
         return ""
     plain.chmod(0o700)
@@ -158,8 +167,9 @@ def _answer(program: Program, plain: Path) -> str:
         done = subprocess.run(argv, capture_output=True, env=env, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return answered_version(program, done.stdout.decode(errors="replace"))
+    return printed_version(program, done.stdout.decode(errors="replace"))
 
 
 def megabytes(size: int) -> str:
+    """A size in bytes as text in MB."""
     return f"{size / 1e6:.1f} MB"

@@ -1,6 +1,6 @@
 """Which binaries a cluster gets: resolved to one version, fetched once, checked, packed in the cache.
 
-`edge.artifacts.cache` keeps them, `edge.artifacts.fetch` brings them; a run that finds all in the cache is a few file reads.
+`artifacts.cache` keeps them, `artifacts.fetch` downloads them; when all are in the cache, a run is a few file reads.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 from ...core.errors import ArtifactError
 from ...core.model.cluster import Arch, Binary
 from ...core.resources import PINS
-from ...core.state.artifacts import Artifact, Offer, Pins, Program, offers, parse_pins
-from .cache import Job, cached, taken
+from ...core.state.artifacts import Artifact, Pins, Program, SourcesByArch, common_candidates, parse_pins
+from .cache import Job, fetch_into_cache, find_cached
 from .fetch import Say, Unreachable
 
 
@@ -50,30 +50,30 @@ def resolve(
 ) -> dict[Arch, Artifact]:
     """The binaries for all architectures, of one version. The caller records that version for the next call.
 
-    chosen: the `version_text` that the cluster got before. Where nobody asks for a version, this one stays:
-    neither a network that comes back nor one that fails moves a cluster to another version.
-    ArtifactError: not to be had, or not what the pin says (then no fallback is taken).
+    chosen: the `version_text` that the cluster got before. When hosts.yml names no version, this one stays:
+    a cluster does not change its version because a network fails or comes back.
+    ArtifactError: no source has the binary, or it does not match its pin (then no fallback is tried).
     """
     pins = pins or load_pins(program)
     kept = chosen if wanted.file is None and wanted.version is None else None
-    missed: list[str] = []
-    for offer in offers(program, Binary(version=kept) if kept else wanted, arches, pins):
+    unreachable: list[str] = []
+    for sources_by_arch in common_candidates(program, Binary(version=kept) if kept else wanted, arches, pins):
         try:
-            found = _all_of(program, offer, cache, say)
+            found = _all_of(program, sources_by_arch, cache, say)
         except Unreachable as fault:
-            missed.append(fault.message)
+            unreachable.append(fault.message)
             say(f"{program}: {fault.message}")
             continue
         except ArtifactError as fault:
-            raise ArtifactError("; ".join([*missed, fault.message]), fault.hint) from fault
-        return {arch: _explained(found[arch], pins, kept, bool(missed)) for arch in arches}
+            raise ArtifactError("; ".join([*unreachable, fault.message]), fault.hint) from fault
+        return {arch: _with_reason(found[arch], pins, kept, bool(unreachable)) for arch in arches}
     raise ArtifactError(
-        f"{program}: " + ("; ".join(missed) or "no one version can be had for " + " and ".join(arches)),
+        f"{program}: " + ("; ".join(unreachable) or "no one version can be had for " + " and ".join(arches)),
         f"try again, or name a file of your own: `{program}: {{binary: FILE}}` in hosts.yml",
     )
 
 
-def _explained(found: Artifact, pins: Pins, kept: str | None, fell_back: bool) -> Artifact:
+def _with_reason(found: Artifact, pins: Pins, kept: str | None, fell_back: bool) -> Artifact:
     if fell_back:
         why = f" ({pins.publisher}'s release {pins.default} could not be reached)"
     elif kept and kept != pins.default:
@@ -83,26 +83,26 @@ def _explained(found: Artifact, pins: Pins, kept: str | None, fell_back: bool) -
     return replace(found, origin=found.origin + why)
 
 
-def _all_of(program: Program, offer: Offer, cache: Path, say: Say) -> dict[Arch, Artifact]:
+def _all_of(program: Program, sources_by_arch: SourcesByArch, cache: Path, say: Say) -> dict[Arch, Artifact]:
     found = {
         arch: _first_of([Job(program, arch, source, cache, say) for source in sources])
-        for arch, sources in offer.items()
+        for arch, sources in sources_by_arch.items()
     }
     versions = {arch: artifact.version_text for arch, artifact in found.items()}
     if len(set(versions.values())) > 1:  # only named files can differ
-        told = ", ".join(f"{arch} {version}" for arch, version in versions.items())
-        raise ArtifactError(f"{program}: the named files are of different versions: {told}")
+        listing = ", ".join(f"{arch} {version}" for arch, version in versions.items())
+        raise ArtifactError(f"{program}: the named files are of different versions: {listing}")
     return found
 
 
 def _first_of(jobs: Sequence[Job]) -> Artifact:
-    # the whole cache before any network: two builds of one version must not swap places either
+    # all of the cache before any network: two builds of one version must not replace each other
     for job in jobs:
-        if found := cached(job):
+        if found := find_cached(job):
             return found
     for job in jobs[:-1]:
         try:
-            return taken(job)
+            return fetch_into_cache(job)
         except Unreachable as fault:
             job.say(f"{job.program}: {fault.message}")
-    return taken(jobs[-1])
+    return fetch_into_cache(jobs[-1])

@@ -24,8 +24,8 @@ from ..ssh.http_channel import PORT
 _ALIVE = 1  # serf's member status
 
 
-class Refusal(HostError, ConsulException):  # type: ignore[misc]
-    """Consul on this host answered, and it was not what is wanted: a cluster without a leader, a token it does not know."""
+class ConsulApiError(HostError, ConsulException):  # type: ignore[misc]
+    """Consul answered with a status other than 200: the cluster has no leader, the token is unknown, …"""
 
     def __init__(self, host: str, path: str, code: int, body: str) -> None:
         super().__init__(host, f"Consul refused {path.partition('?')[0]}: {code} {body.strip()}".rstrip(), "inv status")
@@ -34,92 +34,98 @@ class Refusal(HostError, ConsulException):  # type: ignore[misc]
 
 
 class _Client(BaseClient):  # type: ignore[misc]
-    """py-consul's HTTP face over the host's connections."""
+    """py-consul's HTTP client, over the host's SSH connection."""
 
     def __init__(self, remote: Remote, token: str | None) -> None:
         super().__init__()
         self._remote = remote
         self._token = token
 
-    def _ask(
+    def _request(
         self, method: str, path: str, params: Any, data: str | bytes, headers: Mapping[str, str] | None
     ) -> Response:
         target = urllib.parse.quote(path, safe="/:?&=") + (f"?{urllib.parse.urlencode(params)}" if params else "")
         head = {**(headers or {}), **({"X-Consul-Token": self._token} if self._token else {})}
         try:
-            answer = self._remote.http.ask(method, target, data or None, head)
+            answer = self._remote.http.request(method, target, data or None, head)
         except (OSError, http.client.HTTPException) as error:
-            raise HostError(self._remote.host.name, f"Consul's API did not answer ({str(error) or type(error).__name__})",
-                            "inv status; on the host: systemctl status consul") from error  # fmt: skip
+            raise HostError(
+                self._remote.host.name, f"Consul's API did not answer ({str(error) or type(error).__name__})",
+                "inv status; on the host: systemctl status consul",
+            ) from error  # fmt: skip
         return Response(answer.status, dict(answer.headers), answer.body.decode("utf-8", "replace"))
 
     def _call(self, callback: Any, path: str, response: Response) -> Any:
-        """py-consul's own errors bear no host and no way out."""
+        """Decodes the response; turns py-consul's errors, which name no host and no hint, into ours."""
         try:
             return callback(response)
-        except Refusal:
+        except ConsulApiError:
             raise
         except ConsulException as error:
             host = self._remote.host.name
             if response.code in (200, 404):
                 raise HostError(host, f"what Consul answers to {path} cannot be read: {error}", "inv status") from None
-            raise Refusal(host, path, response.code, response.body) from None
+            raise ConsulApiError(host, path, response.code, response.body) from None
 
-    # `raw` is py-consul's, for snapshots, which nothing here asks for
+    # `raw` is for snapshots, which nothing here uses
     def get(self, callback: Any, path: str, params: Any = None, headers: Any = None, raw: bool = False) -> Any:  # noqa: ARG002
-        return self._call(callback, path, self._ask("GET", path, params, b"", headers))
+        return self._call(callback, path, self._request("GET", path, params, b"", headers))
 
     def put(self, callback: Any, path: str, params: Any = None, data: Any = "", headers: Any = None) -> Any:
-        return self._call(callback, path, self._ask("PUT", path, params, data, headers))
+        return self._call(callback, path, self._request("PUT", path, params, data, headers))
 
     def post(self, callback: Any, path: str, params: Any = None, data: Any = "", headers: Any = None) -> Any:
-        return self._call(callback, path, self._ask("POST", path, params, data, headers))
+        return self._call(callback, path, self._request("POST", path, params, data, headers))
 
     def delete(self, callback: Any, path: str, params: Any = None, data: Any = "", headers: Any = None) -> Any:
-        return self._call(callback, path, self._ask("DELETE", path, params, data, headers))
+        return self._call(callback, path, self._request("DELETE", path, params, data, headers))
 
     def close(self) -> None:
-        """Nothing to do: the connections are the host's."""
+        """Nothing to do: the host owns the connections."""
 
 
 class Consul(BaseConsul):  # type: ignore[misc]
-    """py-consul's whole face (`kv`, `health`, `agent`, …) for the agent on `remote`'s loopback."""
+    """py-consul's API (`kv`, `health`, `agent`, …) for the agent on `remote`'s loopback."""
 
     def __init__(self, remote: Remote, token: str | None = "") -> None:
-        """`token`: the connection's own unless given; None for none at all."""
+        """`token`: by default the one of `remote`; None for no token."""
         token = remote.token if token == "" else token
         self._remote = remote
-        self._given = token
-        super().__init__("127.0.0.1", PORT, token, "http", verify=True)  # what is not given, it takes from CONSUL_HTTP_*
+        self._token = token
+        # all given: py-consul takes what is not from CONSUL_HTTP_* in the environment
+        super().__init__("127.0.0.1", PORT, token, "http", verify=True)
         self.token = token
 
     @property
     def host(self) -> str:
-        """The name of the host whose agent is asked."""
+        """The name of the host whose agent answers."""
         return str(self._remote.host.name)
 
     def http_connect(self, *_: Any, **__: Any) -> _Client:
-        return _Client(self._remote, self._given)
+        return _Client(self._remote, self._token)
 
-    def ask(self, method: str, path: str, body: object = None) -> Any:
-        """A call that py-consul has no (right) method for; decoded JSON, None for an empty answer. Refusal unless 200."""
+    def request(self, method: str, path: str, body: object = None) -> Any:
+        """A call that py-consul has no correct method for. Returns decoded JSON, None for an empty body.
+
+        ConsulApiError when the status is not 200; HostError when Consul does not answer.
+        """
 
         def decoded(response: Response) -> Any:
             if response.code != 200:
-                raise Refusal(self.host, path, response.code, response.body)
+                raise ConsulApiError(self.host, path, response.code, response.body)
             return json.loads(response.body) if response.body.strip() else None
 
-        words = {} if method == "GET" else {"data": json.dumps(body) if body is not None else ""}
-        return getattr(self.http, method.lower())(decoded, path, **words)
+        kwargs = {} if method == "GET" else {"data": json.dumps(body) if body is not None else ""}
+        return getattr(self.http, method.lower())(decoded, path, **kwargs)
 
     def version(self) -> str:
-        """Of the agent that is asked."""
-        return str(self.ask("GET", "/v1/agent/self")["Config"]["Version"])
+        """The version of the agent's Consul."""
+        return str(self.request("GET", "/v1/agent/self")["Config"]["Version"])
 
 
 def members(consul: Consul) -> dict[str, bool]:
-    """Node name -> alive, as the asked agent sees the gossip pool."""
+    """Node name -> whether it is alive, as this agent sees the gossip pool."""
     return {m["Name"]: m["Status"] == _ALIVE for m in consul.agent.members()}
 
 
-__all__ = ["PORT", "Consul", "ConsulException", "Refusal", "members"]
+__all__ = ["PORT", "Consul", "ConsulApiError", "ConsulException", "members"]

@@ -1,4 +1,4 @@
-"""What Consul itself says of the cluster, asked of the first server that answers."""
+"""Consul's own view of the cluster, from the first server that answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from ...core.errors import HostError
 from ...core.judge.health import ConsulStatus, Health, assess
-from ...core.judge.service_health import PREFIXES, UNIT, ServicesHealth, read_services_health
+from ...core.judge.service_health import KV_PREFIXES, UNIT_PREFIX, ServicesHealth, read_services_health
 from ..ssh.connection import Remote
 from ..ssh.fleet import Fleet
 from .client import Consul, members
@@ -15,15 +15,15 @@ from .client import Consul, members
 T = TypeVar("T")
 
 
-def assessed(fleet: Fleet) -> Health:
-    """Probes every host and asks Consul."""
+def assess_cluster(fleet: Fleet) -> Health:
+    """The cluster's health: probes every host and queries Consul."""
     facts, faults = fleet.probe()
     managers = [h for h in fleet.cluster.having("manager") if h.name in facts]
-    return assess(fleet.cluster, facts, {f.host: f.message for f in faults}, ask(fleet.of(managers)))
+    return assess(fleet.cluster, facts, {f.host: f.message for f in faults}, consul_status(fleet.of(managers)))
 
 
-def ask(servers: Iterable[Remote]) -> ConsulStatus:
-    """An empty word when no server answers; one without a leader when the cluster has none."""
+def consul_status(servers: Iterable[Remote]) -> ConsulStatus:
+    """The status by the first server that answers: empty when none does, without a leader when there is none."""
     for remote in servers:
         consul = Consul(remote)
         try:
@@ -31,20 +31,20 @@ def ask(servers: Iterable[Remote]) -> ConsulStatus:
         except HostError:
             continue
         try:
-            return _full(remote, consul, alive)
+            return _full_status(remote, consul, alive)
         except HostError:
-            return ConsulStatus(asked=remote.host.name, members=alive)
+            return ConsulStatus(server=remote.host.name, members=alive)
     return ConsulStatus()
 
 
-def _full(remote: Remote, consul: Consul, alive: dict[str, bool]) -> ConsulStatus:
-    raft = consul.ask("GET", "/v1/operator/raft/configuration")["Servers"]
+def _full_status(remote: Remote, consul: Consul, alive: dict[str, bool]) -> ConsulStatus:
+    raft = consul.request("GET", "/v1/operator/raft/configuration")["Servers"]
     leader = next((s["Node"] for s in raft if s["Leader"]), None)
-    health = consul.ask("GET", "/v1/health/state/any?stale")
+    health = consul.request("GET", "/v1/health/state/any?stale")
     services: dict[str, tuple[int, int]] = {}
     for check in health:
         name = check["ServiceName"]
-        if name and not check["ServiceID"].startswith((UNIT, "nexus-orchestrator")):
+        if name and not check["ServiceID"].startswith((UNIT_PREFIX, "nexus-orchestrator")):
             passing, count = services.get(name, (0, 0))
             services[name] = (passing + (check["Status"] == "passing"), count + 1)
     return ConsulStatus(
@@ -53,36 +53,41 @@ def _full(remote: Remote, consul: Consul, alive: dict[str, bool]) -> ConsulStatu
         tuple(sorted(s["Node"] for s in raft if s["Voter"])),
         alive,
         services,
-        read_services_health(entries(consul), health),
+        read_services_health(kv_entries(consul), health),
     )
 
 
-def entries(consul: Consul, stale: bool = False) -> list[dict[str, Any]]:
-    """What our agents keep in the KV store, in one read. `stale`: without waiting for a raft leader."""
-    trees = [{"KV": {"Verb": "get-tree", "Key": prefix}} for prefix in PREFIXES]
-    return [result["KV"] for result in consul.ask("PUT", f"/v1/txn{'?stale' if stale else ''}", trees)["Results"] or ()]
+def kv_entries(consul: Consul, stale: bool = False) -> list[dict[str, Any]]:
+    """The KV entries of our agents, in one read. `stale`: without waiting for a raft leader."""
+    trees = [{"KV": {"Verb": "get-tree", "Key": prefix}} for prefix in KV_PREFIXES]
+    answer = consul.request("PUT", f"/v1/txn{'?stale' if stale else ''}", trees)
+    return [result["KV"] for result in answer["Results"] or ()]
 
 
 def services_health(servers: Iterable[Remote]) -> ServicesHealth:
-    """How the services do, by the first server that answers. HostError when none does."""
-    return first(servers, lambda consul: read_services_health(entries(consul), consul.ask("GET", "/v1/health/state/any")))
+    """The health of all services, by the first server that answers. HostError when none does."""
+
+    def query(consul: Consul) -> ServicesHealth:
+        return read_services_health(kv_entries(consul), consul.request("GET", "/v1/health/state/any"))
+
+    return first_answer(servers, query)
 
 
-def first(servers: Iterable[Remote], question: Callable[[Consul], T | None]) -> T:
-    """The answer of the first server that has one; None is none. HostError with every server's reason when none has."""
+def first_answer(servers: Iterable[Remote], query: Callable[[Consul], T | None]) -> T:
+    """The first answer that is not None, server by server. HostError with every server's reason when none has one."""
     faults: list[HostError] = []
     for remote in servers:
         try:
-            found = question(Consul(remote))
-            if found is not None:
-                return found
+            answer = query(Consul(remote))
+            if answer is not None:
+                return answer
         except HostError as error:
             faults.append(error)
-    raise _together(faults)
+    raise _combined(faults)
 
 
-def _together(faults: list[HostError]) -> HostError:
-    """One error, a line for each; with the way out that they share."""
+def _combined(faults: list[HostError]) -> HostError:
+    """One error with a line for each fault, and their hint where they share one."""
     if not faults:
         return HostError("cluster", "no manager answers", "inv status")
     lines = [faults[0].message.removeprefix(f"{faults[0].host}: "), *(fault.message for fault in faults[1:])]

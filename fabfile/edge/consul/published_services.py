@@ -1,6 +1,6 @@
-"""The services that the cluster was told to run: read for the plan, written by the deploy.
+"""The services published in Consul for the cluster to run: read for the plan, written by the deploy.
 
-Read with nothing but an HTTP connection over SSH: py-consul's import would cost a run with nothing to do a third more.
+Reading uses plain HTTP over SSH: importing py-consul would make a run that changes nothing a third slower.
 """
 
 from __future__ import annotations
@@ -19,25 +19,30 @@ WANTED = "nexus/wanted/services"
 ROUTES = "nexus/services/routes"
 
 
-def published(servers: Iterable[Remote]) -> dict[str, Any] | None:
-    """WANTED as the first server that answers has it, {} where nothing was ever published; None: nobody answers."""
+def read_published(servers: Iterable[Remote]) -> dict[str, Any] | None:
+    """WANTED by the first server that answers: {} when nothing was ever published, None when no server answers."""
     for remote in servers:
         try:
-            head = {"X-Consul-Token": remote.token} if remote.token else {}
-            answer = remote.http.ask("GET", f"/v1/kv/{WANTED}?raw", None, head)
-            if answer.status == 404:
+            headers = {"X-Consul-Token": remote.token} if remote.token else {}
+            response = remote.http.request("GET", f"/v1/kv/{WANTED}?raw", None, headers)
+            if response.status == 404:
                 return {}
-            if answer.status == 200:
-                return dict(json.loads(answer.body))
+            if response.status == 200:
+                return dict(json.loads(response.body))
         except (OSError, HostError, ValueError, http.client.HTTPException):
             continue
     return None
 
 
 def publish(remote: Remote, services: Services) -> None:
-    """Both values in one transaction. HostError when it did not take."""
+    """Writes WANTED and ROUTES in one transaction. HostError when it fails."""
     from .client import Consul
 
     values: dict[str, Mapping[str, Any]] = {WANTED: wanted(services), ROUTES: routes(services)}
-    encoded = {key: base64.b64encode(json.dumps(value, sort_keys=True).encode()).decode() for key, value in values.items()}
-    Consul(remote).ask("PUT", "/v1/txn", [{"KV": {"Verb": "set", "Key": k, "Value": v}} for k, v in encoded.items()])
+    writes = [{"KV": {"Verb": "set", "Key": key, "Value": _encoded(value)}} for key, value in values.items()]
+    Consul(remote).request("PUT", "/v1/txn", writes)
+
+
+def _encoded(value: Mapping[str, Any]) -> str:
+    """JSON in base64, as a transaction wants it."""
+    return base64.b64encode(json.dumps(value, sort_keys=True).encode()).decode()

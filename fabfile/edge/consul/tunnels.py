@@ -1,4 +1,4 @@
-"""From the operator's machine to a manager's Consul: a forwarded port, or a command with the token on stdin."""
+"""Access to a manager's Consul from the operator's machine: a forwarded port, or a command run on the manager."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .client import PORT
 
 
 @contextmanager
-def manager(cluster: Cluster, name: str = "") -> Iterator[Remote]:
-    """An open connection to the named host, or to the first manager that can be reached. Several when there is none."""
+def open_manager(cluster: Cluster, name: str = "") -> Iterator[Remote]:
+    """An open connection to the named host, or to the first manager that can be reached. Several when none can."""
     if name and name not in {h.name for h in cluster.hosts}:
         raise InputError([f"--host: {name} is not in {cluster.source.name}"])
     hosts = [cluster.host(name)] if name else list(cluster.having("manager"))
@@ -33,14 +33,14 @@ def manager(cluster: Cluster, name: str = "") -> Iterator[Remote]:
 
 
 @contextmanager
-def forwarded(remote: Remote, local: int) -> Iterator[None]:
-    """127.0.0.1:local on this machine is the remote's own 127.0.0.1:8500 while the block runs."""
+def forwarded_port(remote: Remote, local: int) -> Iterator[None]:
+    """Forwards 127.0.0.1:local on this machine to the remote's 127.0.0.1:8500 while the block runs."""
     with remote.connection.forward_local(local, remote_port=PORT, remote_host="127.0.0.1", local_host="127.0.0.1"):
         yield
 
 
-def run_consul(remote: Remote, words: Sequence[str], line: Callable[[str], None]) -> Result:
-    """`consul WORDS` on the host. The token goes in on stdin, so it is in no argument list and no environment."""
+def run_consul(remote: Remote, args: Sequence[str], on_line: Callable[[str], None]) -> Result:
+    """Runs `consul ARGS` on the host. The token goes over stdin, so it is in no argument list and no environment."""
     token = [remote.token.encode()] if remote.token else []
     env = ["CONSUL_HTTP_TOKEN_FILE=/dev/stdin"] if token else []
-    return remote.run(["env", *env, "/usr/local/bin/consul", *words], token, timeout=3600, on_line=line)
+    return remote.run(["env", *env, "/usr/local/bin/consul", *args], token, timeout=3600, on_line=on_line)

@@ -1,4 +1,4 @@
-"""The seed's success criteria as checks against the running cluster: each yields one verdict with its reason."""
+"""The seed's success criteria as checks against the running cluster, each with a verdict and a reason."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ..ssh.connection import Remote
 from ..ssh.fleet import Fleet
 from .client import Consul
 
-_PATIENCE = 15.0  # seconds for a service to be seen, or to be gone
-_TOKEN_TTL = 30.0  # seconds for which a Consul agent may remember that it did not know a token yet (acl_token_ttl)
+_PATIENCE = 15.0  # seconds for a service to appear, or to disappear
+_TOKEN_TTL = 30.0  # seconds for which a Consul agent may cache that a token is unknown (acl_token_ttl)
 _NOT_KNOWN = "ACL not found"
 _ERROR_LINES = r"\[ERR\]|\[ERROR\]|\[FATAL\]|\"level\":\"(error|fatal|panic)\"|^panic:"
 
@@ -32,22 +32,23 @@ class Check:
 
 
 def verify(fleet: Fleet, health: Health) -> Iterator[Check]:
-    """Every criterion, one after the other; each stands for itself."""
+    """Checks every criterion, one after the other; none depends on another."""
     yield _servers_alive(health)
-    leader = health.word.leader
+    leader = health.consul.leader
     yield Check("the cluster has a leader", leader is not None, leader or "no raft leader")
     yield _units_active(health)
     reachable = [fleet[h.host.name] for h in health.hosts if h.reachable]
     managers = [r for r in reachable if r.host.has("manager")]
-    lost = [h.host for h in health.hosts if not h.reachable]
-    yield _tried("the API answers on every manager", lambda: _api(managers, [h.name for h in lost if h.has("manager")]))
-    yield _tried("no errors in the units' logs since the deploy", lambda: _logs(fleet, health))
-    yield _tried("the certificates are good for a while", lambda: _certificates(health))
+    lost = [h.host.name for h in health.hosts if not h.reachable and h.host.has("manager")]
+    yield _check("the API answers on every manager", lambda: _api_answers(managers, lost))
+    yield _check("no errors in the units' logs since the deploy", lambda: _logs_clean(fleet, health))
+    yield _check("the certificates are good for a while", lambda: _certificates_valid(health))
     workers = [r for r in reachable if r.host.has("worker")] or managers
-    yield _tried("a test service is registered, seen passing, and removed", lambda: _service(workers, managers))
+    name = "a test service is registered, seen passing, and removed"
+    yield _check(name, lambda: _service_registers(workers, managers))
 
 
-def _tried(name: str, check: Callable[[], tuple[bool, str]]) -> Check:
+def _check(name: str, check: Callable[[], tuple[bool, str]]) -> Check:
     try:
         return Check(name, *check())
     except NexusError as error:
@@ -67,45 +68,46 @@ def _units_active(health: Health) -> Check:
     return Check("the units are active", not bad, ", ".join(bad) or f"{count} units on {len(health.hosts)} hosts")
 
 
-def _api(managers: Sequence[Remote], lost: Sequence[str]) -> tuple[bool, str]:
+def _api_answers(managers: Sequence[Remote], lost: Sequence[str]) -> tuple[bool, str]:
     for remote in managers:
         Consul(remote).agent.self()
-    return not lost, _unseen(lost) or ", ".join(r.host.name for r in managers)
+    return not lost, _unreachable(lost) or ", ".join(r.host.name for r in managers)
 
 
-def _unseen(lost: Sequence[str]) -> str:
-    """Why nothing can be said of these hosts; empty where there are none."""
+def _unreachable(lost: Sequence[str]) -> str:
+    """Why these hosts could not be checked; empty when there are none."""
     return f"{', '.join(lost)} could not be reached" if lost else ""
 
 
-def _logs(fleet: Fleet, health: Health) -> tuple[bool, str]:
-    """A new token may be unknown to an agent for a while after the deploy: that alone is no error. Logs that nobody could
-    read are no good logs.
+def _logs_clean(fleet: Fleet, health: Health) -> tuple[bool, str]:
+    """A new token may be unknown to an agent for a while after the deploy: that alone does not fail the check.
+
+    Logs that could not be read do.
     """
-    at = State(health.cluster.state).verified()
-    age = time.time() - at if at else None
+    verified = State(health.cluster.state).verified()
+    age = time.time() - verified if verified else None
     found = []
     for h in (h for h in health.hosts if h.reachable):
-        lines = _errors(fleet[h.host.name], h.units, age)
+        lines = _error_lines(fleet[h.host.name], h.units, age)
         if age is not None and any(_NOT_KNOWN in line for line in lines):
-            lasting = _errors(fleet[h.host.name], h.units, age - _TOKEN_TTL) if age > _TOKEN_TTL else []
+            lasting = _error_lines(fleet[h.host.name], h.units, age - _TOKEN_TTL) if age > _TOKEN_TTL else []
             lines = [line for line in lines if _NOT_KNOWN not in line or line in lasting]
         found += [f"{h.host.name}: {line}" for line in lines]
     if found:
         return False, f"{len(found)} lines, the last: {found[-1]}"
     lost = [h.host.name for h in health.hosts if not h.reachable]
-    return not lost, _unseen(lost) or "none"
+    return not lost, _unreachable(lost) or "none"
 
 
-def _errors(remote: Remote, units: Iterable[str], age: float | None) -> list[str]:
-    """Of the last `age` seconds, not since a time: the hosts' clocks need not agree with ours. None: since the boot."""
+def _error_lines(remote: Remote, units: Iterable[str], age: float | None) -> list[str]:
+    """Error lines of the last `age` seconds (None: since boot). An age, for the hosts' clocks may differ."""
     when = ["-b"] if age is None else ["--since", f"-{age:.0f}s"]
     chosen = [word for unit in units for word in ("-u", unit)]
     argv = ["journalctl", "-q", "--no-pager", "-o", "cat", *when, *chosen, f"--grep={_ERROR_LINES}"]
     return [line.strip() for line in remote.run(argv, timeout=30).out.decode("utf-8", "replace").splitlines()]
 
 
-def _certificates(health: Health) -> tuple[bool, str]:
+def _certificates_valid(health: Health) -> tuple[bool, str]:
     secrets = Vault(health.cluster.state).load()
     if secrets is None:
         return False, "no secrets.json"
@@ -113,22 +115,22 @@ def _certificates(health: Health) -> tuple[bool, str]:
     return left >= WARN_DAYS, f"{left} days left ({name})" + ("" if left >= WARN_DAYS else ": inv secrets.rotate certs")
 
 
-def _service(workers: Sequence[Remote], managers: Sequence[Remote]) -> tuple[bool, str]:
-    """Consul's own TCP check of its own port: a real check, of something that is surely there."""
+def _service_registers(workers: Sequence[Remote], managers: Sequence[Remote]) -> tuple[bool, str]:
+    """Registers a service with a TCP check of Consul's own port: a real check of something that surely answers."""
     if not managers:
         return False, "no manager could be reached, so nobody can be asked"
     name = f"nexus-verify-{secrets.token_hex(3)}"
-    where, asked = Consul(workers[0]), Consul(managers[0])
-    if not asked.status.leader():  # an agent that cannot ask about our token registers it whenever it can, maybe after us
+    worker, manager = Consul(workers[0]), Consul(managers[0])
+    if not manager.status.leader():  # the agent would register the service later, maybe after we removed it
         return False, "there is no raft leader, so nothing was registered"
     began = time.monotonic()
     registration = {"Name": name, "Port": 8500, "Check": {"TCP": "127.0.0.1:8500", "Interval": "1s", "Timeout": "1s"}}
     try:
-        where.ask("PUT", "/v1/agent/service/register", registration)
-        seen = _until(lambda: bool(asked.ask("GET", f"/v1/health/service/{name}?passing")))
+        worker.request("PUT", "/v1/agent/service/register", registration)
+        seen = _wait_until(lambda: bool(manager.request("GET", f"/v1/health/service/{name}?passing")))
     finally:
-        where.agent.service.deregister(name)
-    gone = _until(lambda: not asked.ask("GET", f"/v1/health/service/{name}"))
+        worker.agent.service.deregister(name)
+    gone = _wait_until(lambda: not manager.request("GET", f"/v1/health/service/{name}"))
     took = f"on {workers[0].host.name}, seen from {managers[0].host.name}, {time.monotonic() - began:.1f} s in all"
     return (
         seen and gone,
@@ -136,9 +138,10 @@ def _service(workers: Sequence[Remote], managers: Sequence[Remote]) -> tuple[boo
     )
 
 
-def _until(true: Callable[[], bool]) -> bool:
+def _wait_until(condition: Callable[[], bool]) -> bool:
+    """False when the condition does not hold within _PATIENCE."""
     until = time.monotonic() + _PATIENCE
-    while not true():
+    while not condition():
         if time.monotonic() > until:
             return False
         time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""Carries a host's plan out: one exec, the payload a tar that streams in on the same channel."""
+"""Carries out the plan of one host: one exec; the payload is a tar that streams in on the same channel."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ...core.errors import ApplyError
 from ...core.state.plan import HostPlan, actions
 from ...core.state.scripts import script
 from ..ssh.connection import Remote
-from ..ssh.exec_channel import sudo_fault
+from ..ssh.exec_channel import command_fault
 
-SILENCE = 180.0  # seconds without a word from apply.sh before we give up on the connection
+SILENCE = 180.0  # seconds without output of apply.sh until the connection is given up
 _CHUNK = 1 << 17
 
-# Unpacks into a folder of its own and hands over. A payload that breaks off leaves nothing.
+# Unpacks into a new folder and runs apply.sh there. A payload that breaks off leaves nothing behind.
 _RECEIVE = """set -eu; umask 077; s=/var/lib/nexus; mkdir -p $s; chmod 0700 $s
 find $s -maxdepth 1 -name 'in.*' -mmin +10 -exec rm -rf {} +
 d=$(mktemp -d $s/in.XXXXXX)
@@ -31,38 +31,41 @@ exec sh "$d/apply.sh" "$d" ''
 """
 
 
-def apply_plan(remote: Remote, plan: HostPlan, who: str, step: Callable[[str], None]) -> None:
-    """Applies the plan; `step` hears each step as the host takes it. ApplyError when the host did not get there."""
-    said: list[str] = []
+def apply_plan(remote: Remote, plan: HostPlan, who: str, on_step: Callable[[str], None]) -> None:
+    """Applies the plan. `who` goes into the host's history; `on_step` is called with each step as the host takes it.
 
-    def hear(line: str) -> None:
-        said.append(line)
+    ApplyError, with the host's log, when the host did not finish.
+    """
+    output: list[str] = []
+
+    def on_line(line: str) -> None:
+        output.append(line)
         word, _, rest = line.partition(" ")
         if word == "step":
-            step(rest)
+            on_step(rest)
 
-    result = remote.run(["sh", "-c", _RECEIVE], payload(plan, who), timeout=SILENCE, on_line=hear)
-    failed = [line[7:] for line in said if line.startswith("failed ")]
-    if result.code == 0 and said and said[-1] == f"done {plan.wanted.id}":
+    result = remote.run(["sh", "-c", _RECEIVE], payload(plan, who), timeout=SILENCE, on_line=on_line)
+    failed = [line[7:] for line in output if line.startswith("failed ")]
+    if result.code == 0 and output and output[-1] == f"done {plan.wanted.id}":
         return
-    log = "\n".join(line[4:] for line in said if line.startswith("log "))
+    log = "\n".join(line[4:] for line in output if line.startswith("log "))
     if failed:
-        raise ApplyError(remote.host.name, failed[-1], _hint(remote, said), log or result.err.strip())
+        raise ApplyError(remote.host.name, failed[-1], _hint(remote, output), log or result.err.strip())
     if result.code == -1:
         raise ApplyError(remote.host.name, "the connection was lost while the change was made",
                          "deploy again: it finishes what is left", log)  # fmt: skip
-    fault = sudo_fault(remote.host, result)
+    fault = command_fault(remote.host, result)
     raise ApplyError(remote.host.name, fault.message.partition(": ")[2], fault.hint, log)
 
 
-def _hint(remote: Remote, said: list[str]) -> str:
-    if any(line.startswith("step put") or line.startswith("step drop") for line in said):
+def _hint(remote: Remote, output: list[str]) -> str:
+    if any(line.startswith("step put") or line.startswith("step drop") for line in output):
         return f"mend the cause and deploy again, or go back: inv rollback --hosts {remote.host.name}"
     return "mend the cause and deploy again"
 
 
 def payload(plan: HostPlan, who: str) -> Iterator[bytes]:
-    """The tar as chunks. The action list comes last, and its last line says that nothing is missing."""
+    """The tar as chunks. The list of actions comes last; its last line says that the payload is complete."""
     for file in plan.missing_blobs():
         if file.content is not None:
             yield from _member(f"blobs/{file.sha256}", file.content)
@@ -99,7 +102,7 @@ def _packed(name: str, path: Path) -> Iterator[bytes]:
 
 
 def upload_size(plan: HostPlan) -> int:
-    """Bytes that the payload will take, for the progress line."""
+    """The size of the payload's files in bytes, for the progress line."""
     return sum(
         len(f.content) if f.content is not None else f.packed.stat().st_size if f.packed else 0
         for f in plan.missing_blobs()

@@ -1,4 +1,4 @@
-"""Waits until the cluster is well after a wave, and says what is missing when it does not come."""
+"""Waits after a wave until its hosts are well, and reports what is missing when they are not."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ PATIENCE = 60.0  # seconds; a new leader needs 3, a client's join 1 (measured)
 _PAUSE = 0.15
 
 
-def wait_for(missing: Callable[[], str], host: str, unit: str, remote: Remote, patience: float = PATIENCE) -> None:
-    """Polls until `missing` answers "". ApplyError bears what was missing and the unit's own last log lines."""
-    until = time.monotonic() + patience
+def _wait_for_unit(
+    missing: Callable[[], str], host: str, unit: str, remote: Remote, patience: float = PATIENCE
+) -> None:
+    """Polls until `missing` returns "".
+
+    After `patience` seconds: ApplyError with what is missing and the unit's last log lines.
+    """
+    deadline = time.monotonic() + patience
     while True:
         try:
             lacking = missing()
@@ -25,15 +30,15 @@ def wait_for(missing: Callable[[], str], host: str, unit: str, remote: Remote, p
             lacking = str(error).splitlines()[0]
         if not lacking:
             return
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             raise ApplyError(host, f"{unit} is not well after {patience:.0f} s: {lacking}",
                              f"mend the cause and deploy again, or go back: inv rollback --hosts {host}",
-                             unit_log(remote, unit))  # fmt: skip
+                             _unit_log(remote, unit))  # fmt: skip
         time.sleep(_PAUSE)
 
 
-def unit_log(remote: Remote, unit: str, lines: int = 15) -> str:
-    """The last lines of a unit's journal; empty when they cannot be had."""
+def _unit_log(remote: Remote, unit: str, lines: int = 15) -> str:
+    """The last lines of a unit's journal; empty when they cannot be read."""
     try:
         result = remote.run(["journalctl", "--no-pager", "-q", "-o", "cat", "-n", str(lines), "-u", unit], timeout=10)
     except NexusError:
@@ -41,8 +46,11 @@ def unit_log(remote: Remote, unit: str, lines: int = 15) -> str:
     return result.out.decode("utf-8", "replace").strip()
 
 
-def server_gate(remote: Remote, voters: int, rolling: bool) -> None:
-    """A server is well when it knows a leader and all voters; in a rolling change also autopilot must be content."""
+def wait_for_server(remote: Remote, voters: int, rolling: bool) -> None:
+    """Waits until the server knows a leader and all voters; in a rolling change, also until autopilot is content.
+
+    voters: how many servers should be in the raft quorum; rolling: whether the cluster ran before this deploy
+    """
     consul = Consul(remote)
 
     def missing() -> str:
@@ -51,37 +59,39 @@ def server_gate(remote: Remote, voters: int, rolling: bool) -> None:
         peers = consul.status.peers()
         if len(peers) < voters:
             return f"{len(peers)} of {voters} servers are in the raft quorum"
-        if rolling and remote.token and not consul.ask("GET", "/v1/operator/autopilot/health")["Healthy"]:
+        if rolling and remote.token and not consul.request("GET", "/v1/operator/autopilot/health")["Healthy"]:
             return "a server is not caught up yet"
         return ""
 
-    wait_for(missing, remote.host.name, "consul.service", remote)
+    _wait_for_unit(missing, remote.host.name, "consul.service", remote)
 
 
-def member_gate(asked: Remote, joined: Collection[Remote], others: Collection[Remote] = ()) -> None:
-    """Each of the hosts is seen alive in the gossip pool, by one of `others` or, where none answers, by `asked`:
-    a server with ACLs knows no token at all, not even the anonymous one, as long as the raft leader has none."""
+def wait_for_members(server: Remote, joined: Collection[Remote], others: Collection[Remote] = ()) -> None:
+    """Waits until each host is alive in the gossip pool, as one of `others` sees it or, where none answers, `server`.
 
-    def seen(name: str) -> bool:
+    `others` go first: a server with ACLs accepts no token, not even the anonymous one, until the raft leader has them.
+    """
+
+    def is_alive(name: str) -> bool:
         for remote in others:
             with suppress(HostError):
                 return members(Consul(remote)).get(name, False)
-        return members(Consul(asked)).get(name, False)
+        return members(Consul(server)).get(name, False)
 
     for remote in joined:
         name = remote.host.name
-        wait_for(
-            lambda n=name: "" if seen(n) else f"{asked.host.name} does not see it alive",  # type: ignore[misc]
+        _wait_for_unit(
+            lambda n=name: "" if is_alive(n) else f"{server.host.name} does not see it alive",  # type: ignore[misc]
             name, "consul.service", remote,
         )  # fmt: skip
 
 
-def leader_name(cluster: Cluster, where: Callable[[Host], str], asked: Iterable[Remote]) -> str | None:
-    """The raft leader's host name, from the first server that answers."""
-    for remote in asked:
+def leader_name(cluster: Cluster, address_of: Callable[[Host], str], servers: Iterable[Remote]) -> str | None:
+    """The raft leader's host name, by the first server that answers; None when there is none."""
+    for remote in servers:
         try:
             address = str(Consul(remote).status.leader()).rpartition(":")[0]
         except HostError:
             continue
-        return next((h.name for h in cluster.hosts if where(h) == address), None)
+        return next((h.name for h in cluster.hosts if address_of(h) == address), None)
     return None

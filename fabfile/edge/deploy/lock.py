@@ -1,8 +1,7 @@
-"""The cluster's lock: one deploy or drill at a time, held as a file on every reachable manager and
-every host that changes.
+"""The cluster's lock: one deploy or drill at a time. A file on every reachable manager and every host that changes.
 
-It works before there is a Consul and when Consul is broken. Taken under flock on each manager, so at most one
-taker gets each; whoever does not get all of them gives back what it got.
+It works before Consul is installed and when Consul is broken. Each host's file is taken under flock, so at most one
+taker gets it; a taker that does not get all of them releases those that it got.
 """
 
 from __future__ import annotations
@@ -18,18 +17,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import Busy, HostError
-from ...core.state.facts import LockFact, lock_fact
+from ...core.state.facts import LockFact
+from ...core.state.probe_output import parse_lock
 from ...core.state.scripts import script
 from ..ssh.connection import Remote
-from ..ssh.fanout import each
+from ..ssh.fanout import for_each_host
 
-SECONDS = 1800  # a lock ends itself after this, by the manager's clock
-_PATIENCE = 3  # seconds: of two that take at the same moment, the one with the first manager waits for the other
+SECONDS = 1800  # until a lock expires, by the host's clock
+_PATIENCE = 3  # seconds: of two that take at the same moment, the one that got the first manager waits for the other
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who we are, in the words that a refused colleague will read."""
+    """Who holds the lock, as others read it when they are refused.
+
+    who: user@machine; what: the command; origin: machine, boot id and process id, for `is_dead`
+    """
 
     id: str
     who: str
@@ -38,13 +41,14 @@ class Holder:
 
 
 def holder(what: str) -> Holder:
+    """This process as a holder, with a new random id."""
     who = f"{getpass.getuser()}@{socket.gethostname()}"
-    return Holder(secrets.token_hex(6), who, " ".join(what.split()), f"{_machine()}:{os.getpid()}")
+    return Holder(secrets.token_hex(6), who, " ".join(what.split()), f"{_machine_id()}:{os.getpid()}")
 
 
 @contextmanager
 def held(managers: Sequence[Remote], what: str) -> Iterator[Holder]:
-    """Holds the lock for the block. Busy names the one who has it."""
+    """Holds the lock on these hosts while the block runs. Busy, with the holder's name, when somebody else has it."""
     me = holder(what)
     take(managers, me)
     try:
@@ -54,31 +58,36 @@ def held(managers: Sequence[Remote], what: str) -> Iterator[Holder]:
 
 
 def take(managers: Sequence[Remote], me: Holder) -> None:
+    """Takes the lock on all hosts, or extends it where we have it; locks of dead holders are released.
+
+    Busy when somebody else has it, HostError when a host does not answer; then what was taken is released.
+    """
     until = time.monotonic() + _PATIENCE
+    args = ("take", me.id, str(SECONDS), me.origin, me.who, me.what)
     while True:
-        answers, faults = each(managers, lambda r: _say(r, "take", me.id, str(SECONDS), me.origin, me.who, me.what))
-        others = {name: lock for name, lock in answers.items() if lock and lock.id != me.id}
-        if not others and not faults:
+        answers, faults = for_each_host(managers, lambda r: _run_script(r, *args))
+        foreign = {name: lock for name, lock in answers.items() if lock and lock.id != me.id}
+        if not foreign and not faults:
             return
-        dead = [lock.id for lock in others.values() if is_dead(lock)]
-        if dead and len(dead) == len(others):
+        dead = [lock.id for lock in foreign.values() if is_dead(lock)]
+        if dead and len(dead) == len(foreign):
             for id_ in set(dead):
                 release(managers, id_)
             continue
         first = managers[0].host.name
-        if faults or first in others or time.monotonic() > until:
+        if faults or first in foreign or time.monotonic() > until:
             release(managers, me.id)
-            raise faults[0] if faults else busy(next(iter(others.values())))
+            raise faults[0] if faults else busy(next(iter(foreign.values())))
         time.sleep(0.3)
 
 
 def release(managers: Sequence[Remote], lock_id: str) -> list[HostError]:
-    """Gives the lock back. A manager that cannot be reached keeps it until it expires; it is among the faults."""
-    return each(managers, lambda r: _say(r, "release", lock_id))[1]
+    """Releases the lock. A host that cannot be reached keeps it until it expires, and is among the returned faults."""
+    return for_each_host(managers, lambda r: _run_script(r, "release", lock_id))[1]
 
 
 def busy(lock: LockFact) -> Busy:
-    """The refusal: who, since when, what, until when."""
+    """The error that says who holds the lock, since when, for what, and until when."""
     since = time.strftime("%H:%M:%S", time.localtime(lock.since))
     until = time.strftime("%H:%M", time.localtime(lock.expires))
     return Busy(
@@ -88,9 +97,9 @@ def busy(lock: LockFact) -> Busy:
 
 
 def is_dead(lock: LockFact) -> bool:
-    """True only where we can know: it was taken on this very machine, since its boot, by a process that is gone."""
+    """True only when we can know: it was taken on this machine, since its last boot, by a process that is gone."""
     machine, _, pid = lock.origin.rpartition(":")
-    if machine != _machine() or not pid.isdigit():
+    if machine != _machine_id() or not pid.isdigit():
         return False
     try:
         os.kill(int(pid), 0)
@@ -101,7 +110,7 @@ def is_dead(lock: LockFact) -> bool:
     return False
 
 
-def _machine() -> str:
+def _machine_id() -> str:
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -109,7 +118,8 @@ def _machine() -> str:
     return f"{socket.gethostname()}:{boot}"
 
 
-def _say(remote: Remote, verb: str, *words: str) -> LockFact | None:
-    result = remote.script(script("lock"), "", verb, *words)
+def _run_script(remote: Remote, *args: str) -> LockFact | None:
+    """Runs lock.sh on the host and returns the lock that it reports, None when there is none."""
+    result = remote.script(script("lock"), "", *args)
     pairs = [line[5:].partition(" ") for line in result.out.decode().splitlines() if line.startswith("held ")]
-    return lock_fact({key: value for key, _, value in pairs}) if pairs else None
+    return parse_lock({key: value for key, _, value in pairs}) if pairs else None

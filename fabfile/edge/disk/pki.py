@@ -1,4 +1,4 @@
-"""The cluster's own certificate authority, made with `cryptography`: EC P-256, for Consul's agents only."""
+"""The cluster's own certificate authority (EC P-256), for Consul's agents only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SKEW = datetime.timedelta(hours=24)  # a host's clock may be behind ours
 
 
 def make_authority(cluster: str) -> KeyPair:
-    """A new CA. Its name carries a serial number, so that two of one cluster can be told apart in a rotation."""
+    """A new CA. Its name contains a serial number, so that a rotation can distinguish two CAs of one cluster."""
     key = ec.generate_private_key(ec.SECP256R1())
     serial = x509.random_serial_number()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Nexus {cluster[:12]} CA {serial:x}"[:64])])
@@ -35,7 +35,7 @@ def make_authority(cluster: str) -> KeyPair:
 
 
 def issue(authority: KeyPair, names: Sequence[str]) -> KeyPair:
-    """A certificate for the names (the first one is its subject) and 127.0.0.1, for both ends of TLS."""
+    """A certificate for the names (the first one is its subject) and 127.0.0.1, for TLS servers and clients."""
     ca_cert, ca_key = _load(authority)
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])

@@ -1,63 +1,40 @@
-"""The operator's own folder of a cluster: its id, the versions it was given, addresses that a probe has seen.
+"""The operator's folder of a cluster: its id, the versions of its programs, the addresses that probes found.
 
-`<folder of hosts.yml>/.nexus/<cluster>/` (or `$NEXUS_STATE/<cluster>/`), 0700, ignored by git on its own account.
+`<folder of hosts.yml>/.nexus/<cluster>/` (or `$NEXUS_STATE/<cluster>/`), mode 0700, with a .gitignore of its own.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import NexusError
 from ...core.state.topology import Address
-from .paths import near
+from .atomic import write_atomically
+from .paths import display_path
 
 
-def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """The file is old or new, never half, and never readable by others for a moment. OSError names the file itself."""
-    try:
-        _swap_in(path, content, mode)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-
-
-def _swap_in(path: Path, content: bytes, mode: int) -> None:
-    handle, temp = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp makes it 0600
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        if mode != 0o600:
-            os.chmod(temp, mode)
-        os.replace(temp, path)
-    except BaseException:
-        Path(temp).unlink(missing_ok=True)
-        raise
-
-
-def digest(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     """The SHA-256 of a file of any size, in hexadecimal."""
-    seen = hashlib.sha256()
+    sha256 = hashlib.sha256()
     with path.open("rb") as source:
         while chunk := source.read(1 << 20):
-            seen.update(chunk)
-    return seen.hexdigest()
+            sha256.update(chunk)
+    return sha256.hexdigest()
 
 
 class State:
-    """Small JSON files, each written atomically. Reading one that is absent gives what an empty one would."""
+    """Small JSON files, each written atomically. An absent file reads as an empty one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def ensure(self) -> Path:
+        """Makes the folder, readable by its owner only, and the .gitignore above it, where they are missing."""
         if not self.folder.is_dir():
             self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.folder.mkdir(mode=0o700, exist_ok=True)
@@ -73,7 +50,7 @@ class State:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            raise NexusError(f"{near(path)} cannot be read: {error}", "put it back from a backup") from error
+            raise NexusError(f"{display_path(path)} cannot be read: {error}", "put it back from a backup") from error
         return found if isinstance(found, dict) else {}
 
     def _write(self, name: str, value: Mapping[str, Any]) -> None:
@@ -82,30 +59,32 @@ class State:
 
     @property
     def cluster_id(self) -> str | None:
+        """The cluster's id; None before the first deploy."""
         found = self._read("cluster.json").get("id")
         return str(found) if found else None
 
     def make_cluster_id(self, adopt: str | None = None) -> str:
-        """A new id, random so that two clusters of one name differ; or the one to adopt."""
-        made = adopt or secrets.token_hex(8)
-        self._write("cluster.json", {"id": made})
-        return made
+        """Keeps and returns a new id, random so that two clusters of one name differ; or the one to adopt."""
+        cluster_id = adopt or secrets.token_hex(8)
+        self._write("cluster.json", {"id": cluster_id})
+        return cluster_id
 
     def versions(self) -> dict[str, str]:
-        """program -> version that this cluster was given: no network moves it to another one."""
+        """Program -> the version that this cluster got. A later deploy keeps it, whatever can be downloaded then."""
         return {k: str(v) for k, v in self._read("versions.json").items()}
 
     def keep_versions(self, versions: Mapping[str, str]) -> None:
         self._write("versions.json", dict(versions))
 
     def addresses(self) -> dict[str, Address]:
+        """Host name -> the addresses that were last found for it."""
         return {name: Address(*pair) for name, pair in self._read("addresses.json").items()}
 
-    def keep_addresses(self, known: Mapping[str, Address]) -> None:
-        self._write("addresses.json", {name: [a.bind, a.advertise] for name, a in known.items()})
+    def keep_addresses(self, addresses: Mapping[str, Address]) -> None:
+        self._write("addresses.json", {name: [a.bind, a.advertise] for name, a in addresses.items()})
 
     def acl(self) -> str | None:
-        """The digest of the ACL policies and tokens that the cluster was last brought to."""
+        """The digest of the ACL policies and tokens that the cluster was last synced to."""
         found = self._read("acl.json").get("digest")
         return str(found) if found else None
 

@@ -1,7 +1,7 @@
-"""The cluster's secrets on the operator's disk: one 0600 file, made once, only ever added to.
+"""The cluster's secrets on the operator's disk: one file, mode 0600, made once and then only added to.
 
-One file, so that it is old or new and never half, and so that sharing it with a second operator is one step.
-Losing it is noticed before anything changes (`core.state.guards`); nothing is ever made anew for a running cluster.
+One file can be replaced atomically, and shared with a second operator in one step. When it is lost, the deploy stops
+before it changes anything (`core.state.identity`): a running cluster never gets new secrets in its place.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from ...core.errors import NexusError
 from ...core.judge.acl import token_names
 from ...core.model.cluster import Cluster
 from ...core.model.secrets import KeyPair, Secrets, Token, host_names
-from .paths import near
-from .state import State, write_atomically
+from .atomic import write_atomically
+from .paths import display_path
+from .state import State
 
 FILE = "secrets.json"
 
@@ -40,21 +41,22 @@ class Vault:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise NexusError(
-                f"{near(self.path)} cannot be read ({type(error).__name__})",
+                f"{display_path(self.path)} cannot be read ({type(error).__name__})",
                 "put it back from a backup, or: inv secrets.import",
             ) from error
 
     def save(self, secrets: Secrets) -> None:
+        """Replaces the file atomically."""
         State(self._folder).ensure()
         write_atomically(self.path, (json.dumps(asdict(secrets), indent=1) + "\n").encode())
 
     def ensure(self, cluster: Cluster) -> Secrets:
-        """What the cluster of this inventory needs; what is there stays, what is missing is made and kept."""
+        """The secrets that the inventory's cluster needs. Existing ones stay; missing ones are made and saved."""
         found = self.load()
-        whole = complete(found or _new(cluster.name), cluster)
-        if whole != found:
-            self.save(whole)
-        return whole
+        completed = complete(found or _new(cluster.name), cluster)
+        if completed != found:
+            self.save(completed)
+        return completed
 
 
 def _new(cluster: str) -> Secrets:
@@ -70,7 +72,7 @@ def gossip_key() -> str:
 
 
 def complete(secrets: Secrets, cluster: Cluster) -> Secrets:
-    """Adds the certificates and tokens of hosts and roles that are new. Those of hosts that left are dropped."""
+    """Adds the certificates and tokens of new hosts and roles, and drops those of hosts that left."""
     names = {h.name: host_names(h.name, h.has("manager"), cluster.datacenter) for h in cluster.hosts}
     certs = {n: c for n, c in secrets.certs.items() if n in names and c.names == names[n]}
     for name in names.keys() - certs.keys():
@@ -83,6 +85,7 @@ def complete(secrets: Secrets, cluster: Cluster) -> Secrets:
 
 
 def new_token() -> Token:
+    """A random accessor and secret."""
     return Token(str(uuid.uuid4()), str(uuid.uuid4()))
 
 

@@ -1,4 +1,4 @@
-"""The operator's own SSH files, read as ssh reads them; what is broken in one is told with its file and line."""
+"""The operator's own SSH files, read as ssh reads them; an error names the file and the broken line."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...core.config.yaml_tree import shown
+from ...core.config.fault import shown
 from ...core.errors import InputError
 from ...core.model.cluster import SshDefaults
-from ..disk.paths import why_unread
+from ..disk.paths import read_fault
 
 if TYPE_CHECKING:  # paramiko costs 80 ms, which bad input need not wait for
     from paramiko import HostKeys
 
-_USUAL = ("~/.ssh/config", "/etc/ssh/ssh_config")
-_MEND = "mend the line (`ssh -G HOST` shows what ssh makes of it), or name another file: defaults.ssh_config"
+_DEFAULT_FILES = ("~/.ssh/config", "/etc/ssh/ssh_config")
+_HINT = "mend the line (`ssh -G HOST` shows what ssh makes of it), or name another file: defaults.ssh_config"
 
 
 def ssh_config(ssh: SshDefaults) -> Any:
-    """Fabric's configuration with the files that hosts.yml wants. InputError for what is no ssh_config."""
+    """Fabric's configuration, with the ssh_config that hosts.yml names. InputError when that is not valid."""
     from fabric import Config
     from paramiko import SSHConfig
 
@@ -28,16 +28,16 @@ def ssh_config(ssh: SshDefaults) -> Any:
         return Config(ssh_config=SSHConfig())
     try:
         return Config(ssh_config=SSHConfig.from_path(str(ssh.config))) if ssh.config else Config()
-    except Exception as error:  # paramiko's parser lets other errors than its own out, too
-        for file in [ssh.config] if ssh.config else [Path(name).expanduser() for name in _USUAL]:
+    except Exception as error:  # paramiko's parser also raises errors of other libraries
+        for file in [ssh.config] if ssh.config else [Path(name).expanduser() for name in _DEFAULT_FILES]:
             if ssh.config or file.exists():
-                _refuse(file, lambda lines: SSHConfig.from_text("\n".join(lines)), _MEND)
+                _raise_at_bad_line(file, lambda lines: SSHConfig.from_text("\n".join(lines)), _HINT)
         what = f"the configuration of SSH or Fabric cannot be read: {error}"
         raise InputError([what], "look into ~/.ssh/config and ~/.fabric.*") from error
 
 
 def host_keys(file: Path) -> HostKeys:
-    """A known_hosts file, none where there is none. InputError for a line that holds no key where one should be."""
+    """The keys of a known_hosts file; no keys when there is no such file. InputError for a line that is not valid."""
     from paramiko import HostKeys, SSHException
     from paramiko.hostkeys import HostKeyEntry
 
@@ -50,16 +50,19 @@ def host_keys(file: Path) -> HostKeys:
         return HostKeys(str(file)) if file.is_file() else HostKeys()
     except Exception as error:  # as above
         hint = "mend or delete the line; inv trust pins the key of a host anew"
-        _refuse(file, parse, hint)
+        _raise_at_bad_line(file, parse, hint)
         raise InputError([f"{file}: {error}"], hint) from error
 
 
-def _refuse(file: Path, parse: Callable[[list[str]], object], hint: str) -> None:
-    """InputError that names the first line up to which the file cannot be read; none where all of it can."""
+def _raise_at_bad_line(file: Path, parse: Callable[[list[str]], object], hint: str) -> None:
+    """InputError with the number of the first line at which `parse` fails; returns when all of the file is valid.
+
+    `parse` gets the lines up to and including the one in question.
+    """
     try:
         lines = file.read_bytes().split(b"\n")
     except OSError as error:
-        why, remedy = why_unread(file, error)
+        why, remedy = read_fault(file, error)
         raise InputError([f"{file}: {why}"], remedy or hint) from None
     read: list[str] = []
     for number, line in enumerate(lines, 1):

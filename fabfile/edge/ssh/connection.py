@@ -1,7 +1,7 @@
-"""One SSH connection a host, as `ssh` itself would make it, and commands over it as root.
+"""One SSH connection per host, made as `ssh` itself would make it, and commands over it as root.
 
 Fabric makes the connection (ssh_config, agent, ProxyJump); two of its habits are replaced: unknown host keys
-are refused, on jump hosts too, and stdin is written in one go over the transport's own channel.
+are refused, on jump hosts too, and stdin is written all at once over the transport's own channel.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.errors import HostError
 from ...core.model.cluster import Cluster, Host
-from .connect import TIMEOUT, close_all, connect, hops, open_hop
+from .connect import TIMEOUT, close_all, hops, new_connection, open_hop
 from .errors import explain
-from .exec_channel import AS_ROOT, Result, exchange, sudo_fault
+from .exec_channel import AS_ROOT, Result, command_fault, run_command
 from .http_channel import Http
 
 if TYPE_CHECKING:  # paramiko costs 80 ms, which bad input need not wait for
@@ -26,7 +26,7 @@ _ATTEMPTS = 3
 
 
 class Remote:
-    """A host and its one connection, opened on first use; close it at the end. Once it is open, any thread may use it."""
+    """A host and its one connection. It opens on first use; the owner closes it. Once open, any thread may use it."""
 
     def __init__(self, cluster: Cluster, host: Host) -> None:
         self.cluster = cluster
@@ -36,17 +36,17 @@ class Remote:
         self._connection: Any = None
 
     def open(self) -> None:
-        """Connects and authenticates. HostError says why not; a hiccup of a busy sshd is tried again."""
+        """Connects and authenticates. HostError says why not; a transient failure of a busy sshd is tried again."""
         for attempt in range(1, _ATTEMPTS + 1):
             began = time.monotonic()
-            at = connection = connect(self.cluster, self.host)
+            at = connection = new_connection(self.cluster, self.host)
             try:
                 for at in reversed(list(hops(connection))):  # jump hosts first, so that the one that fails is known
                     open_hop(at)
             except Exception as error:
                 close_all(connection)
-                passing = _is_hiccup(error) and time.monotonic() - began < TIMEOUT / 2
-                if attempt == _ATTEMPTS or not passing:
+                transient = _is_transient(error) and time.monotonic() - began < TIMEOUT / 2
+                if attempt == _ATTEMPTS or not transient:
                     raise explain(self.host, error, at, at is not connection) from error
                 time.sleep(random.uniform(0.2, 0.6) * attempt)  # noqa: S311  jitter, not a secret
             else:
@@ -63,18 +63,22 @@ class Remote:
 
     @property
     def transport(self) -> Transport:
-        found: Transport = self.connection.transport
-        return found
+        """The SSH transport, open."""
+        transport: Transport = self.connection.transport
+        return transport
 
     def run(
         self, argv: Iterable[str], stdin: Iterable[bytes] = (), timeout: float = 60,
         on_line: Callable[[str], None] | None = None,
     ) -> Result:  # fmt: skip
-        """Runs argv as root. `timeout` (seconds) bounds each silence; on_line sees stdout's lines as they come."""
+        """Runs argv as root. HostError when the connection fails; a failing command is a Result.
+
+        timeout: seconds without output until it is given up; on_line: called with each line of stdout as it arrives
+        """
         as_root = () if self.connection.user == "root" else ("sh", "-c", AS_ROOT, "nexus")
         command = "exec " + shlex.join([*as_root, *argv])
         try:
-            return exchange(self.transport.open_session(timeout=TIMEOUT), command, stdin, timeout, on_line)
+            return run_command(self.transport.open_session(timeout=TIMEOUT), command, stdin, timeout, on_line)
         except HostError:
             raise
         except Exception as error:
@@ -84,7 +88,7 @@ class Remote:
         """Runs a script (`core.state.scripts`) as root, sent on stdin, with args. HostError when it fails."""
         result = self.run(["sh", "-s", "--", *args], [text.encode()], timeout)
         if result.code != 0:
-            raise sudo_fault(self.host, result)
+            raise command_fault(self.host, result)
         return result
 
     def tunnel(self, port: int) -> Channel:
@@ -97,22 +101,24 @@ class Remote:
         transport = self.transport
         try:
             return transport.open_channel("direct-tcpip", ("127.0.0.1", port), ("127.0.0.1", 0), timeout=TIMEOUT)
-        except ChannelException as error:  # the host's own word; anything else is a lost connection
+        except ChannelException as error:  # the host refused the channel; any other error is a lost connection
             raise HostError(self.host.name, f"port {port} on its loopback did not answer ({error.text.lower()})",
                             f"inv status; on the host: ss -lnt 'sport = {port}'") from error  # fmt: skip
         except Exception as error:
             raise explain(self.host, error) from error
 
     def close(self) -> None:
+        """Closes all connections; the next use opens a new one."""
         self.http.close()
         if self._connection is not None:
             close_all(self._connection)
             self._connection = None
 
 
-def _is_hiccup(error: Exception) -> bool:
+def _is_transient(error: Exception) -> bool:
     from paramiko import AuthenticationException, BadHostKeyException, SSHException
 
     if isinstance(error, AuthenticationException | BadHostKeyException):
         return False
-    return isinstance(error, EOFError | ConnectionResetError) or (isinstance(error, SSHException) and "banner" in str(error))
+    no_banner = isinstance(error, SSHException) and "banner" in str(error)
+    return no_banner or isinstance(error, EOFError | ConnectionResetError)

@@ -26,14 +26,14 @@ class _Server:
 
     @property
     def address_key(self) -> str:
-        """Where the operator wrote its address."""
+        """The setting that holds its address, for a hint."""
         if not self.jump:
             return f"`ssh:` of hosts.{self.host.name}"
         return f"`gateway:` of hosts.{self.host.name}" if self.host.gateway else "ProxyJump in ssh_config"
 
     @property
     def login_keys(self) -> str:
-        """Where he writes who logs in, and with what."""
+        """The settings that hold user and key, for a hint."""
         if not self.jump:
             return f"`user:` and `key:` of hosts.{self.host.name}"
         if self.host.gateway:
@@ -52,9 +52,9 @@ def _server(host: Host, at: Any, jump: bool) -> _Server:
 
 
 def explain(host: Host, error: BaseException, at: Any = None, jump: bool = False) -> HostError:
-    """Any error of connecting or running as a HostError with its next step.
+    """Turns any error of connecting or running into a HostError with a hint.
 
-    `at`: Fabric's connection that failed, where it is known; `jump`: it is one to a jump host
+    at: Fabric's connection that failed, where it is known; jump: whether that one goes to a jump host
     """
     from paramiko import AuthenticationException, BadHostKeyException, ChannelException, SSHException
 
@@ -69,7 +69,7 @@ def explain(host: Host, error: BaseException, at: Any = None, jump: bool = False
             f"set {server.login_keys}, or load the key into your agent; try: ssh {server.user or 'USER'}@{server.name}",
         )  # fmt: skip
     if isinstance(error, ChannelException) and at is not None and at.gateway:
-        return _beyond(host, error, server, _server(host, at.gateway, jump=True))
+        return _jump_fault(host, error, server, _server(host, at.gateway, jump=True))
     return _network(host, error, server) or HostError(
         host.name, f"{server}: {str(error) or type(error).__name__}",
         "" if isinstance(error, SSHException) else "the connection was lost; run the command again",
@@ -90,12 +90,13 @@ def _key_fault(host: Host, error: Any, server: _Server) -> HostKeyError:
     )
 
 
-def _beyond(host: Host, error: Any, server: _Server, by: _Server) -> HostError:
-    """The jump host is there, and says that the way ends behind it."""
+def _jump_fault(host: Host, error: Any, server: _Server, jump_host: _Server) -> HostError:
+    """The jump host answers, but opens no connection to the next server."""
     if error.code == 1:  # administratively prohibited (RFC 4254, 5.1)
-        return HostError(host.name, f"{by} forbids to go on to {server}", "its sshd needs: AllowTcpForwarding yes")
+        hint = "its sshd needs: AllowTcpForwarding yes"
+        return HostError(host.name, f"{jump_host} forbids to go on to {server}", hint)
     return HostError(
-        host.name, f"{by} cannot reach {server} ({error.text.lower()})",
+        host.name, f"{jump_host} cannot reach {server} ({error.text.lower()})",
         f"is it up, and sshd running there? The jump host itself must reach what {server.address_key} says",
     )  # fmt: skip
 
@@ -109,18 +110,19 @@ def _network(host: Host, error: BaseException, server: _Server) -> HostError | N
         return HostError(host.name, f"{server} accepts connections but does not speak SSH",
                          f"is sshd on another port ({port}), or is the host hung?")  # fmt: skip
     if isinstance(error, ConnectionRefusedError) or "Unable to connect to port" in str(error):
-        return HostError(host.name, f"{server} is closed or cannot be reached", "is the host up, and sshd running there?")
+        hint = "is the host up, and sshd running there?"
+        return HostError(host.name, f"{server} is closed or cannot be reached", hint)
     if isinstance(error, TimeoutError) or "Timeout opening channel" in str(error):
         return HostError(host.name, f"{server} did not answer in time", "is the host up, and is a firewall in the way?")
     if isinstance(error, OSError) and error.errno in (101, 113):  # ENETUNREACH, EHOSTUNREACH
         check = at if server.jump else f"`ssh:` and `gateway:` of hosts.{host.name}"
         return HostError(host.name, f"there is no route to {server}", f"check {check}")
     if isinstance(error, FileNotFoundError):
-        return _no_file(host, str(error.filename))
+        return _missing_file(host, str(error.filename))
     return None
 
 
-def _no_file(host: Host, file: str) -> HostError:
+def _missing_file(host: Host, file: str) -> HostError:
     if file == str(host.key):
         return HostError(host.name, f"{file}: no such key file", f"check `key:` of hosts.{host.name}")
     return HostError(host.name, f"{file}: no such file", "check IdentityFile and ProxyCommand in ssh_config")

@@ -1,4 +1,4 @@
-"""One command on one channel of an SSH connection: stdin in one go, stdout by lines as they come, the exit code."""
+"""One command on one channel of an SSH connection: stdin, stdout line by line, stderr, exit code."""
 
 from __future__ import annotations
 
@@ -16,28 +16,31 @@ if TYPE_CHECKING:  # paramiko costs 80 ms, which bad input need not wait for
 
 _CHUNK = 1 << 17
 
-# For whoever is not known to be root: by itself, or through sudo that must not ask. `sh -c` because the login shell may
-# be none of ours.
+# For users who may not be root: run directly if root, else through sudo without a prompt. `sh -c`, because the login
+# shell may be any.
 AS_ROOT = 'if [ "$(id -u)" = 0 ]; then exec "$@"; else exec sudo -n -- env SSH_CONNECTION="$SSH_CONNECTION" "$@"; fi'
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a command said. `code` is -1 when the connection ended before the command did."""
+    """Exit code and output of a command. `code` is -1 when the connection ended before the command did."""
 
     code: int
     out: bytes
     err: str
 
 
-def exchange(
+def run_command(
     channel: Channel,
     command: str,
     stdin: Iterable[bytes],
     timeout: float,
     on_line: Callable[[str], None] | None,
 ) -> Result:
-    """stdin is fed from a thread of its own, so that neither side can wait for the other for ever."""
+    """Runs the command on the channel and closes it. Any error of paramiko or the socket is raised as it is.
+
+    A thread of its own writes stdin, so that the two sides cannot wait for each other for ever.
+    """
     with channel:
         channel.settimeout(timeout)
         channel.exec_command(command)
@@ -56,14 +59,14 @@ def exchange(
 
 
 def _feed(channel: Channel, stdin: Iterable[bytes]) -> None:
-    with suppress(OSError):  # the other end stopped reading: its exit code tells why
+    with suppress(OSError):  # the command stopped reading: its exit code says why
         for chunk in stdin:
             channel.sendall(chunk)
         channel.shutdown_write()
 
 
-def sudo_fault(host: Host, result: Result) -> HostError:
-    """A failed command in one line; sudo's own refusals get their way out."""
+def command_fault(host: Host, result: Result) -> HostError:
+    """The error of a failed command: its last line on stderr; for sudo's refusals, a hint."""
     err = result.err.strip().splitlines()
     last = err[-1] if err else f"exit code {result.code}"
     if "password is required" in result.err or "terminal is required" in result.err:

@@ -1,4 +1,4 @@
-"""Fabric's Connection, as many threads may make it at once with one configuration."""
+"""Fabric's Connection, safe to make in many threads at once with one configuration."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 
 @cache
-def _kind() -> Any:
+def _connection_class() -> Any:
     from fabric import Connection
 
-    class Link(Connection):  # type: ignore[misc]
-        # A real attribute, as Fabric has for all others: else each new connection would write it into the configuration,
-        # which is merged anew for it, and empty for whoever reads it in that moment.
+    class ThreadSafeConnection(Connection):  # type: ignore[misc]
+        # A real attribute, as Fabric has for all others. Without it, each new connection would write the value into the
+        # configuration, which then merges itself again and is empty for any thread that reads it in that moment.
         inline_ssh_env = None
 
-    return Link
+    return ThreadSafeConnection
 
 
-def link(host: str, **settings: Any) -> Any:
+def new_fabric_connection(host: str, **settings: Any) -> Any:
     """An unopened connection; `settings` as Fabric takes them."""
-    return _kind()(host, **settings)
+    return _connection_class()(host, **settings)

@@ -8,11 +8,12 @@ from types import TracebackType
 from ...core.errors import HostError
 from ...core.model.cluster import Cluster, Host
 from ...core.state.desired import PATHS, UNITS
-from ...core.state.facts import Facts, parse
+from ...core.state.facts import Facts
+from ...core.state.probe_output import parse
 from ...core.state.scripts import script
 from ..disk.vault import Vault
 from .connection import Remote
-from .fanout import each
+from .fanout import for_each_host
 
 
 class Fleet:
@@ -39,17 +40,18 @@ class Fleet:
         return iter(self.remotes.values())
 
     def of(self, hosts: Iterable[Host]) -> list[Remote]:
+        """The connections to these hosts, in their order."""
         return [self.remotes[h.name] for h in hosts]
 
     def probe(
         self, remotes: Iterable[Remote] | None = None, previous: bool = False
     ) -> tuple[dict[str, Facts], list[HostError]]:
-        """Facts of each host in one round trip; unreachable hosts are among the faults."""
-        return each(self if remotes is None else remotes, lambda r: probe(r, previous))
+        """Facts by host name, in one round trip each, and the faults of hosts that could not be reached."""
+        return for_each_host(self if remotes is None else remotes, lambda r: probe(r, previous))
 
 
 def probe(remote: Remote, previous: bool = False) -> Facts:
-    """One host's facts. `previous` asks for the files of the generation before, too (for a rollback)."""
-    words = ["--previous"] if previous else []
-    result = remote.script(script("probe"), "", ",".join(UNITS), *words, *PATHS)
+    """One host's facts. `previous` also reads the manifest of the previous generation, for a rollback."""
+    options = ["--previous"] if previous else []
+    result = remote.script(script("probe"), "", ",".join(UNITS), *options, *PATHS)
     return parse(remote.host.name, result.out)

@@ -16,8 +16,8 @@ TIMEOUT = 10.0  # seconds a read may take
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back. `headers` as they were spelled."""
+class HttpResponse:
+    """A whole HTTP response. `headers` are spelled as the server sent them."""
 
     status: int
     headers: Mapping[str, str]
@@ -25,47 +25,48 @@ class Answer:
 
 
 class Http:
-    """HTTP to Consul's agent on one host. Any thread may ask; a connection serves one question at a time, then the next.
+    """HTTP to Consul's agent on one host. Any thread may call it; each connection serves one request at a time.
 
-    Every channel is closed here, by name. One that is left to the garbage collector closes itself in its `__del__`, on
-    whichever thread that happens to run; where that thread is just sending on the same SSH connection, it waits for
-    itself, for ever (paramiko's issue 247).
+    Every channel is closed here explicitly. One left to the garbage collector closes itself in its `__del__`, in
+    whatever thread runs at that moment; if that thread is sending on the same SSH connection, it waits for itself
+    for ever (paramiko's issue 247).
     """
 
     def __init__(self, tunnel: Callable[[int], Channel]) -> None:
         self._tunnel = tunnel
-        self._idle: deque[_Link] = deque()
+        self._idle: deque[_ChannelConnection] = deque()
 
-    def ask(self, method: str, target: str, body: str | bytes | None, headers: Mapping[str, str]) -> Answer:
-        """OSError or http.client.HTTPException when no whole answer came; what the tunnel raises when it does not open."""
-        link = self._link()
+    def request(self, method: str, target: str, body: str | bytes | None, headers: Mapping[str, str]) -> HttpResponse:
+        """Sends a request and reads the response. OSError or http.client.HTTPException when no whole response came;
+        whatever the tunnel raises when it does not open."""
+        connection = self._take_connection()
         try:
-            link.request(method, target, body=body, headers=headers)
-            answer = link.getresponse()
-            found = Answer(answer.status, dict(answer.getheaders()), answer.read())
-        except BaseException:  # Ctrl-C, too: half an answer makes the connection useless
-            link.close()
+            connection.request(method, target, body=body, headers=headers)
+            raw = connection.getresponse()
+            response = HttpResponse(raw.status, dict(raw.getheaders()), raw.read())
+        except BaseException:  # Ctrl-C too: after half a response the connection is useless
+            connection.close()
             raise
-        self._idle.append(link)
-        return found
+        self._idle.append(connection)
+        return response
 
     def close(self) -> None:
-        """Closes what waits for the next question."""
+        """Closes the idle connections."""
         while self._idle:
             self._idle.pop().close()
 
-    def _link(self) -> _Link:
+    def _take_connection(self) -> _ChannelConnection:
         while True:
             try:
-                link = self._idle.pop()
+                connection = self._idle.pop()
             except IndexError:
-                return _Link(self._tunnel)
-            if link.usable:
-                return link
-            link.close()  # Consul was restarted since
+                return _ChannelConnection(self._tunnel)
+            if connection.usable:
+                return connection
+            connection.close()  # Consul was restarted meanwhile
 
 
-class _Link(http.client.HTTPConnection):
+class _ChannelConnection(http.client.HTTPConnection):
     """An HTTP connection whose socket is a channel."""
 
     def __init__(self, tunnel: Callable[[int], Channel]) -> None:
@@ -79,6 +80,6 @@ class _Link(http.client.HTTPConnection):
 
     @property
     def usable(self) -> bool:
-        """False once the host has ended it; http.client opens it anew where it was the answer that said so."""
+        """False once the host has closed it. Without a socket it is usable: http.client opens a new one."""
         channel: Any = self.sock
         return channel is None or not (channel.closed or channel.eof_received)

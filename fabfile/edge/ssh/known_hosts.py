@@ -1,4 +1,4 @@
-"""Pinned host keys: which files hold them, and a client that knows its own host's and refuses all others."""
+"""Pinned host keys: the files that hold them, and clients that accept these keys and no other."""
 
 from __future__ import annotations
 
@@ -43,20 +43,23 @@ def known_hosts(cluster: Cluster, connection: Any) -> list[Path]:
     return [Path("~/.ssh/known_hosts").expanduser(), Path("/etc/ssh/ssh_known_hosts")]
 
 
-def listed_as(host: str, port: int) -> str:
-    """The name that known_hosts files have a server under."""
+def known_hosts_name(host: str, port: int) -> str:
+    """The server's name in known_hosts files."""
     return host if port == 22 else f"[{host}]:{port}"
 
 
 def pin(connection: Any, files: Iterable[Path]) -> None:
-    """The connection's client knows its server's keys, of each kind the first that the files have, and no other server's."""
+    """Makes the connection's client accept its server's keys in the files, and refuse any other with UnknownKey.
+
+    Of each kind of key the first one counts, in the order of the files.
+    """
     from paramiko import MissingHostKeyPolicy
 
     class Refuse(MissingHostKeyPolicy):
         def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> None:  # noqa: ARG002
             raise UnknownKey(hostname, key)
 
-    name = listed_as(connection.host, connection.port)
+    name = known_hosts_name(connection.host, connection.port)
     own: dict[str, PKey] = {}
     for file in files:
         if file.is_file():
@@ -67,9 +70,9 @@ def pin(connection: Any, files: Iterable[Path]) -> None:
 
 
 def _keys(file: Path) -> HostKeys:
-    """The whole file. It is read once, not once a host: a fleet's file has as many lines as the fleet has hosts."""
+    """The whole file, read once, not once per host: a fleet's file has as many lines as the fleet has hosts."""
     found = file.stat()
-    with _reading:  # all hosts ask at the same moment
+    with _reading:  # all connections read it at the same moment
         return _read(file, found.st_mtime_ns, found.st_size, found.st_ino)
 
 

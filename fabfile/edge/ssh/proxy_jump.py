@@ -1,17 +1,17 @@
-"""ProxyJump of ssh_config as ssh reads it, where Fabric reads it otherwise (its issues 2203 and 2354)."""
+"""ProxyJump of ssh_config, where ssh and Fabric read it differently (Fabric's issues 2203 and 2354)."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .fabric_connection import link
+from .fabric_connection import new_fabric_connection
 
 
 def proxy_jump(config: Any, name: str) -> Any:
-    """What to give Fabric as the gateway of `name`: the last of several hops, False for none; None leaves it to Fabric.
+    """The gateway for Fabric's connection to `name`: the last of several hops; False for none; None: Fabric decides.
 
-    ssh visits the hops in the order written; Fabric takes the first of them for the one next to the host. And `none`, to
-    ssh the word for no jump host, is a host's name to Fabric.
+    ssh visits the hops in the order written; Fabric takes the first one as the hop next to the host. And `none` means
+    no jump host to ssh, but is a host name to Fabric.
     """
     from fabric.connection import derive_shorthand
 
@@ -19,9 +19,10 @@ def proxy_jump(config: Any, name: str) -> Any:
     hops = [hop.strip() for hop in found.get("proxyjump", "").split(",")]
     if [hop.lower() for hop in hops] == ["none"]:
         return False
-    if len(hops) < 2 or found["hostname"] in [derive_shorthand(hop)["host"] for hop in hops]:  # a hop is not its own
+    is_hop = found["hostname"] in [derive_shorthand(hop)["host"] for hop in hops]  # it needs no jump over itself
+    if len(hops) < 2 or is_hop:
         return None
-    made = None
+    gateway = None
     for hop in hops:
-        made = link(hop, config=config.clone(), gateway=made)
-    return made
+        gateway = new_fabric_connection(hop, config=config.clone(), gateway=gateway)
+    return gateway

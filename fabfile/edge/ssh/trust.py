@@ -1,4 +1,4 @@
-"""Host keys: how they are shown, and how one is fetched and pinned once the operator has said yes."""
+"""Host keys: fetch the one that a server offers, and pin it once the operator agrees."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from ...core.model.cluster import Cluster, Host
-from ..disk.state import write_atomically
+from ..disk.atomic import write_atomically
 from .config_files import host_keys
-from .connect import TIMEOUT, close_all, connect, hops, open_hop
+from .connect import TIMEOUT, close_all, hops, new_connection, open_hop
 from .errors import explain
-from .known_hosts import fingerprint, known_hosts, listed_as
+from .known_hosts import fingerprint, known_hosts, known_hosts_name
 
 
 def offered_key(cluster: Cluster, host: Host, hop: int = 0) -> tuple[str, Any, Path]:
-    """The name that known_hosts files the host under, the key that it offers, and the file to pin it in.
+    """The host's name in known_hosts files, the key that it offers, and the file to pin the key in.
 
-    `hop` 0 is the host itself, 1 the jump host before it, and so on. Nothing is authenticated but the hops before.
-    HostError when it (or a hop on the way, whose key must be known) cannot be reached.
+    `hop` 0 is the host itself, 1 the jump host before it, and so on. Only the hops on the way are authenticated.
+    HostError when it cannot be reached, or a hop on the way, whose key must be known.
     """
     from paramiko import Transport
 
-    way = list(hops(connect(cluster, host)))
+    way = list(hops(new_connection(cluster, host)))
     at = connection = way[hop]
     try:
         for at in reversed(way[hop + 1 :]):
@@ -43,30 +43,30 @@ def offered_key(cluster: Cluster, host: Host, hop: int = 0) -> tuple[str, Any, P
         raise explain(host, error, at, at is not way[0]) from error
     finally:
         close_all(connection)
-    return listed_as(name, port), key, known_hosts(cluster, connection)[0]
+    return known_hosts_name(name, port), key, known_hosts(cluster, connection)[0]
 
 
 def hop_count(cluster: Cluster, host: Host) -> int:
     """How many SSH servers are on the way to the host, itself included."""
-    return len(list(hops(connect(cluster, host))))
+    return len(list(hops(new_connection(cluster, host))))
 
 
-def pinned(file: Path, name: str) -> list[str]:
-    """Fingerprints that the file holds for the name."""
+def pinned_fingerprints(file: Path, name: str) -> list[str]:
+    """The fingerprints of the name's keys in the file."""
     return [fingerprint(key) for key in (host_keys(file).lookup(name) or {}).values()]
 
 
 def pin_key(file: Path, name: str, key: Any, replace: bool = False) -> None:
-    """Adds the key to a known_hosts file, all other lines kept; `replace` drops the name's former keys first."""
+    """Adds the key to a known_hosts file and keeps all other lines; `replace` drops the name's old keys first."""
     old = file.read_text().splitlines() if file.is_file() else []
     if replace:
-        old = [line for line in old if line.startswith("#") or not _names(line, name)]
+        old = [line for line in old if line.startswith("#") or not _matches(line, name)]
     lines = [*old, f"{name} {key.get_name()} {key.get_base64()}"]
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_atomically(file, ("\n".join(lines) + "\n").encode())
 
 
-def _names(line: str, name: str) -> bool:
+def _matches(line: str, name: str) -> bool:
     from paramiko import HostKeys
     from paramiko.hostkeys import HostKeyEntry
 

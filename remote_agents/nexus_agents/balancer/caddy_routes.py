@@ -1,7 +1,7 @@
-"""The door for routes: what passes here can neither break Caddy's configuration nor speak to Caddy's placeholders. Pure.
+"""Validation of routes: a valid route can neither break Caddy's configuration nor contain Caddy's placeholders. Pure.
 
-Caddy replaces `{env.HOME}` and its like wherever a string of its configuration is used; so domains and paths have an
-alphabet without braces, and in header values braces are escaped (`caddy.literal`).
+Caddy replaces placeholders such as `{env.HOME}` in the strings of its configuration. So domains and paths allow no
+braces, and braces in header values are escaped (`caddy_handlers.escape_braces`).
 """
 
 from __future__ import annotations
@@ -13,57 +13,58 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-LONGEST = 24 * 3600.0  # seconds; more is a slip of the pen
+MAX_TIMEOUT = 24 * 3600.0  # seconds; more is a typing error
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOSTNAME = re.compile(rf"(?=.{{1,253}}\Z)(?:{_LABEL}\.)*{_LABEL}")
 _SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-# no `*?[\` (globs to Caddy), no `%` (turns on matching of escaped paths), no braces
+# without `*?[\` (globs to Caddy), `%` (makes Caddy match escaped paths) and braces (placeholders)
 _PATH = re.compile(r"(?:/[a-z0-9._~!$&'()+,;=:@-]+)*")
 _CHECK_PATH = re.compile(r"/[\x21\x22\x24-\x7e]*")
 _HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _VALUE = re.compile(r"[\t\x20-\x7e]{0,8000}")
-_FRAMING = {"Connection", "Content-Length", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+_FORBIDDEN_HEADERS = {"Connection", "Content-Length", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A sound route: domain and path in lower case, path without a final slash (so `/` is ""), timeout in seconds."""
+    """A valid route: domain and path in lower case, path without a final slash (so `/` is ""), timeout in seconds."""
 
     service: str
     domain: str
     path: str
     check_path: str | None
-    headers: tuple[tuple[str, str | None], ...]  # names as HTTP writes them; None: the header never goes out
+    headers: tuple[tuple[str, str | None], ...]  # canonical name -> value; None: removed from every response
     timeout: float
 
 
 class InvalidRoute(ValueError):
-    """Why a route cannot be published."""
+    """The reason why a route cannot be published."""
 
 
-def sift(routes: Iterable[Any]) -> tuple[list[Route], list[tuple[str, str]]]:
-    """(sound routes, longest path first within a domain; [(service, why its route is left out)]), whatever comes in.
+def validate_routes(routes: Iterable[Any]) -> tuple[list[Route], list[tuple[str, str]]]:
+    """(valid routes, longest path first within a domain; [(service, why its route is left out)]), for any input.
 
     Of two routes for one domain and path, that of the service whose name comes first is published.
     """
-    found: dict[tuple[str, str], Route] = {}
+    valid: dict[tuple[str, str], Route] = {}
     faults: list[tuple[str, str]] = []
     for raw in sorted(routes, key=repr):
         try:
-            route = _sound(raw)
+            route = _parse_route(raw)
         except InvalidRoute as why:
-            faults.append((_named(raw), str(why)))
+            faults.append((_service_of(raw), str(why)))
             continue
-        place = (route.domain, route.path)
-        first, second = sorted((found.get(place, route), route), key=lambda r: r.service)
-        found[place] = first
+        key = (route.domain, route.path)
+        first, second = sorted((valid.get(key, route), route), key=lambda r: r.service)
+        valid[key] = first
         if first != second:
             faults.append((second.service, f"{route.domain}{route.path or '/'} belongs to {first.service} already"))
-    return sorted(found.values(), key=lambda r: (r.domain, -len(r.path), r.path)), sorted(set(faults))
+    return sorted(valid.values(), key=lambda r: (r.domain, -len(r.path), r.path)), sorted(set(faults))
 
 
-def address(value: object) -> str | None:
-    """An IP address as it stands in `ADDRESS:PORT`; None for all else, names and `unix//run/caddy/admin.sock` above all."""
+def ip_address(value: object) -> str | None:
+    """An IP address as in `ADDRESS:PORT`, so with brackets for IPv6. None for all else, such as host names and
+    `unix//run/caddy/admin.sock`."""
     try:
         parsed = ipaddress.ip_address(value) if isinstance(value, str) and "%" not in value else None
     except ValueError:
@@ -71,69 +72,69 @@ def address(value: object) -> str | None:
     return None if parsed is None else f"[{parsed}]" if parsed.version == 6 else str(parsed)
 
 
-def _sound(raw: Any) -> Route:
+def _parse_route(raw: Any) -> Route:
     if not isinstance(raw, Mapping):
         raise InvalidRoute("a route must be a mapping")
-    if not _is(raw.get("service"), _SERVICE):
-        raise InvalidRoute(f"{_short(raw.get('service'))} is no service name")
+    if not _matches(raw.get("service"), _SERVICE):
+        raise InvalidRoute(f"{_shortened(raw.get('service'))} is no service name")
     timeout = raw.get("timeout")
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= LONGEST:
-        raise InvalidRoute(f"timeout: {_short(timeout)} is not between 0 and {LONGEST:.0f} seconds")
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= MAX_TIMEOUT:
+        raise InvalidRoute(f"timeout: {_shortened(timeout)} is not between 0 and {MAX_TIMEOUT:.0f} seconds")
     check = raw.get("check_path")
-    if check is not None and not _is(check, _CHECK_PATH):
-        raise InvalidRoute(f"check_path: {_short(check)} is no path")
+    if check is not None and not _matches(check, _CHECK_PATH):
+        raise InvalidRoute(f"check_path: {_shortened(check)} is no path")
     return Route(raw["service"], _domain(raw.get("domain")), _path(raw.get("path")), check, _headers(raw.get("headers")),
                  max(math.ceil(timeout * 1000), 1) / 1000)  # fmt: skip
 
 
 def _domain(value: Any) -> str:
     name = value.lower() if isinstance(value, str) else value
-    if (ip := address(name)) is not None:
+    if (ip := ip_address(name)) is not None:
         return ip.strip("[]")
-    if not _is(name, _HOSTNAME):
-        raise InvalidRoute(f"domain: {_short(value)} is no host name")
+    if not _matches(name, _HOSTNAME):
+        raise InvalidRoute(f"domain: {_shortened(value)} is no host name")
     return str(name)
 
 
 def _path(value: Any) -> str:
     path = value.lower().rstrip("/") if isinstance(value, str) and value.startswith("/") else None
-    if not _is(path, _PATH) or {".", ".."} & set(str(path).split("/")):
-        raise InvalidRoute(f"path: {_short(value)} is no path of plain characters")
+    if not _matches(path, _PATH) or {".", ".."} & set(str(path).split("/")):
+        raise InvalidRoute(f"path: {_shortened(value)} is no path of plain characters")
     return str(path)
 
 
 def _headers(value: Any) -> tuple[tuple[str, str | None], ...]:
     if not isinstance(value or {}, Mapping):
         raise InvalidRoute("headers: must be a mapping")
-    found: dict[str, str | None] = {}
+    headers: dict[str, str | None] = {}
     for name, text in sorted((value or {}).items(), key=repr):
-        if not _is(name, _HEADER) or canonical(name) in _FRAMING:
-            raise InvalidRoute(f"headers: {_short(name)} is no header that may be set")
-        found[canonical(name)] = None if text is None else _text(name, text)
-    return tuple(sorted(found.items()))
+        if not _matches(name, _HEADER) or canonical_header(name) in _FORBIDDEN_HEADERS:
+            raise InvalidRoute(f"headers: {_shortened(name)} is no header that may be set")
+        headers[canonical_header(name)] = None if text is None else _header_value(name, text)
+    return tuple(sorted(headers.items()))
 
 
-def _text(name: str, value: Any) -> str:
+def _header_value(name: str, value: Any) -> str:
     text = str(value) if type(value) is int else value
-    # Caddy's versions differ on whether they take a backslash before a brace away
-    if not _is(text, _VALUE) or r"\{" in text or r"\}" in text:
+    # Caddy's versions differ in whether they remove a backslash before a brace
+    if not _matches(text, _VALUE) or r"\{" in text or r"\}" in text:
         raise InvalidRoute(f"headers: the value of {name} is no line of plain text")
     return str(text)
 
 
-def canonical(name: str) -> str:
+def canonical_header(name: str) -> str:
     """`x-frame-options` -> `X-Frame-Options`"""
     return "-".join(part.capitalize() for part in name.split("-"))
 
 
-def _is(value: Any, pattern: re.Pattern[str]) -> bool:
+def _matches(value: Any, pattern: re.Pattern[str]) -> bool:
     return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
-def _named(raw: Any) -> str:
+def _service_of(raw: Any) -> str:
     name = raw.get("service") if isinstance(raw, Mapping) else None
-    return str(name) if _is(name, _SERVICE) else "?"
+    return str(name) if _matches(name, _SERVICE) else "?"
 
 
-def _short(value: Any) -> str:
+def _shortened(value: Any) -> str:
     return repr(value)[:80]

@@ -1,33 +1,33 @@
-"""Which services make Caddy refuse a configuration."""
+"""Which services make Caddy refuse a configuration. Pure, except for the given validation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-Rejection = Callable[[Sequence[str]], str | None]
+Validate = Callable[[Sequence[str]], str | None]
 
 
-def faulty_services(services: Sequence[str], rejection: Rejection) -> dict[str, str]:
-    """{service: Caddy's reason}: without these Caddy takes the rest. NoRoutes, where it takes all of them, or not even none.
+def faulty_services(services: Sequence[str], validate: Validate) -> dict[str, str]:
+    """{service: Caddy's reason}: without these Caddy accepts the others. Empty where it refuses every configuration.
 
-    `objection(services)`: why Caddy refuses these together, None when it takes them. Halving asks it some 2·log2(n)
-    times for one culprit among n.
+    `validate(services)`: why Caddy refuses these services together; None when it accepts them. Halving calls it some
+    2·log2(n) times for one faulty service among n.
     """
-    if rejection([]) is not None:
+    if validate([]) is not None:
         return {}
-    found: dict[str, str] = {}
-    _split(sorted(services), [], rejection, found)
-    return found
+    faulty: dict[str, str] = {}
+    _split(sorted(services), [], validate, faulty)
+    return faulty
 
 
-def _split(services: Sequence[str], good: list[str], rejection: Rejection, found: dict[str, str]) -> None:
-    """Adds to `good` all of `services` that Caddy takes beside them, to `found` the others."""
-    reason = rejection([*good, *services]) if services else None
+def _split(services: Sequence[str], accepted: list[str], validate: Validate, faulty: dict[str, str]) -> None:
+    """Adds to `accepted` those of `services` that Caddy accepts together with it, and the others to `faulty`."""
+    reason = validate([*accepted, *services]) if services else None
     if reason is None:
-        good.extend(services)
+        accepted.extend(services)
     elif len(services) == 1:
-        found[services[0]] = reason
+        faulty[services[0]] = reason
     else:
         half = len(services) // 2
-        _split(services[:half], good, rejection, found)
-        _split(services[half:], good, rejection, found)
+        _split(services[:half], accepted, validate, faulty)
+        _split(services[half:], accepted, validate, faulty)

@@ -1,4 +1,4 @@
-"""Which instances of a service Caddy should know, from what Consul says of them. Pure."""
+"""Which instances of a service Caddy should have as upstreams, from Consul's health checks. Pure."""
 
 from __future__ import annotations
 
@@ -7,37 +7,40 @@ from typing import Any
 
 Instance = tuple[str, int]  # IP address, port
 
-LINGER = 60.0  # seconds that a failing instance stays known while another one passes
-HOLD = 0.0  # seconds that the last instances stay known with none passing: then requests wait for them, before 503
+LINGER = 60.0  # seconds that a failing instance stays an upstream while another one passes
+HOLD = 0.0  # seconds that the last instances stay upstreams with none passing: then requests wait for them, before 503
 
 
-def seen(entries: Any) -> dict[Instance, bool]:
-    """{instance: whether all its checks pass}, from /v1/health/service/NAME. One in maintenance counts as gone.
+def parse_instances(entries: Any) -> dict[Instance, bool]:
+    """{instance: whether all its checks pass}, from /v1/health/service/NAME. One in maintenance is left out.
 
-    TypeError, KeyError, ValueError or AttributeError for what is no such answer.
+    TypeError, KeyError, ValueError or AttributeError for an answer of another form.
     """
     if not isinstance(entries, list):
         raise TypeError("no list of instances")
-    found: dict[Instance, bool] = {}
+    instances: dict[Instance, bool] = {}
     for entry in entries:
         checks = entry.get("Checks") or []
         if any(str(c.get("CheckID", "")).startswith(("_node_maintenance", "_service_maintenance")) for c in checks):
             continue
         service = entry["Service"]
-        place = (str(service.get("Address") or entry["Node"]["Address"]), int(service["Port"]))
-        found[place] = all(c.get("Status") == "passing" for c in checks)
-    return found
+        instance = (str(service.get("Address") or entry["Node"]["Address"]), int(service["Port"]))
+        instances[instance] = all(c.get("Status") == "passing" for c in checks)
+    return instances
 
 
-def wanted(
-    found: Mapping[Instance, bool], published: Iterable[Instance], since: Mapping[Instance, float], now: float, checked: bool
+def choose_upstreams(
+    instances: Mapping[Instance, bool],
+    published: Iterable[Instance],
+    failing_since: Mapping[Instance, float],
+    now: float,
+    checked: bool,
 ) -> list[Instance]:
-    """What Caddy should be told: all that pass and, of those it knows (`published`), the ones that may be back in a moment.
+    """All instances that pass and, of the `published` ones, those failing ones that may be back in a moment.
 
-    A reload is not free: connections that are just being made may be cut. Where Caddy's own check keeps requests off a
-    failing instance (`checked`) and another one passes, none is needed for one that dies and comes back. `since`: when
-    each failing one was first seen so.
+    A reload is not free: it may cut connections that are just being made. Where Caddy's own check keeps requests off a
+    failing instance (`checked`) and another one passes, an instance that dies and comes back needs no reload.
     """
-    passing = {instance for instance, passes in found.items() if passes}
-    patience = HOLD if not passing else LINGER if checked else 0.0
-    return sorted(passing | {i for i in published if i in found and now < since.get(i, now) + patience})
+    passing = {instance for instance, passes in instances.items() if passes}
+    delay = HOLD if not passing else LINGER if checked else 0.0
+    return sorted(passing | {i for i in published if i in instances and now < failing_since.get(i, now) + delay})

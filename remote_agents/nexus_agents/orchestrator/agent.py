@@ -1,5 +1,5 @@
-"""nexus-orchestrator: one a manager, one of them primary. Who that is, and how it goes from one to the other; `reign` is
-what the primary does."""
+"""nexus-orchestrator: one on each manager, one of them primary. This file decides which one that is, and hands it over;
+`primary_loop` is what the primary does."""
 
 from __future__ import annotations
 
@@ -11,36 +11,40 @@ from typing import Any
 
 from ..shared import kv_schema
 from ..shared.clock import now
-from ..shared.consul_api import Consul, ConsulError, encoded
+from ..shared.consul_api import Consul, ConsulError
 from ..shared.notify import log, notify
 from .cluster_view import ClusterView
 from .fenced_lock import FencedLock, NotPrimary
-from .heartbeat_monitor import BEAT, HeartbeatMonitor
+from .heartbeat_monitor import HEARTBEAT_INTERVAL
+from .lock_release import session_file
 from .primary_loop import PrimaryLoop
-from .promotion import MAKE_WAY, PromotionRequest, PromotionTracker
+from .promotion import YIELD_TIMEOUT, PromotionRequest, PromotionTracker
 from .session_lease import Session
+from .standby import Standby
 
-TICK = 1.0  # seconds between two looks without any news
-HEARTBEAT = 30.0  # seconds after which the same sentence is said again
-HANDOVER_PAUSE = 10.0  # seconds that a host which gave the lock up leaves it to others
-PREFERENCE_DELAY = 0.5  # seconds that a free lock is left to the one that is `primary: true` in hosts.yml
+POLL_INTERVAL = 1.0  # seconds between two turns of the loop without any news
+RETRY_DELAY = 0.2  # seconds after a failed attempt to take the lock
+REPEAT_LOG_AFTER = 30.0  # seconds until the same sentence is logged again
+HANDOVER_PAUSE = 10.0  # seconds for which a host that handed the lock over does not take it back
+PREFERENCE_DELAY = 0.5  # seconds for which the others leave a free lock to the host with `primary: true` in hosts.yml
 
 
 class Orchestrator:
-    """The loop. `state` is a folder of our own; `runtime` one that ends with the unit."""
+    """The loop. `state`: a folder that lasts; `runtime`: a folder that systemd removes with the unit."""
 
     def __init__(self, consul: Consul, host: str, preferred: str | None, state: Path, runtime: Path) -> None:
-        self._consul, self._host, self._preferred, self._runtime = consul, host, preferred, runtime
+        self._host, self._preferred = host, preferred
+        self._session_file = session_file(runtime)
+        self._stored_session: str | None = None  # the id in that file
         self._session = Session(consul, host)
-        self._primary = FencedLock(consul, self._session, host, state / "epoch")
+        self._lock = FencedLock(consul, self._session, host, state / "epoch")
         self._view = ClusterView(consul)
-        self._primary_loop = PrimaryLoop(consul, self._primary, self._view)
-        self._heartbeats = HeartbeatMonitor()
-        self._heartbeat_at = float("-inf")
+        self._standby = Standby(consul, self._session, self._view, host)
+        self._primary_loop = PrimaryLoop(consul, self._lock, self._view)
+        self._heartbeat_at = float("-inf")  # when we wrote the last one
         self._promotions = PromotionTracker()
-        self._was_primary = False
-        self._kept: str | None = None  # the session whose id ExecStopPost finds
-        self._kept_out_until, self._free_since = float("-inf"), float("inf")
+        self._is_primary = False
+        self._no_candidate_until, self._lock_free_since = float("-inf"), float("inf")
         self._last_logged = ("", float("-inf"))
         self._stopping = False
 
@@ -50,152 +54,130 @@ class Orchestrator:
         notify("READY=1")
         while not self._stopping:
             notify("WATCHDOG=1")
-            self._keep_session_id()
+            self._store_session_id()
             try:
                 self._turn()
-            except NotPrimary as lost:
-                self._step_down(str(lost))
+            except NotPrimary as error:
+                self._step_down(str(error))
             except ConsulError as error:
-                self._primary_loop.invalidate()  # nobody knows what of the last write took
+                self._primary_loop.invalidate()  # it is unknown whether the last write was made
                 self._log_sentence(f"waiting for Consul: {error}")
-            self._view.changed.wait(TICK)
+            self._view.changed.wait(POLL_INTERVAL)
             self._view.changed.clear()
-        self._leave()
+        self._shut_down()
 
     def stop(self) -> None:
         self._stopping = True
         self._view.changed.set()
 
-    def _keep_session_id(self) -> None:
-        """For ExecStopPost: when this process has died, systemd may free the lock at once; else its check's TTL does."""
-        if self._session.id not in (None, self._kept):
+    def _store_session_id(self) -> None:
+        """For ExecStopPost: it frees the lock at once when this process dies; without the file the check's TTL does."""
+        if self._session.id not in (None, self._stored_session):
             with suppress(OSError):
-                (self._runtime / "session").write_text(str(self._session.id))
-                self._kept = self._session.id
+                self._session_file.write_text(str(self._session.id))
+                self._stored_session = self._session.id
 
     def _turn(self) -> None:
-        if self._was_primary and not self._primary.mine:
+        if self._is_primary and not self._lock.held:
             raise NotPrimary("no renewal came through for 3 s")
-        if not self._was_primary:
+        if not self._is_primary:
             self._stand_by()
-        elif now() - self._heartbeat_at >= BEAT:
-            self._primary.beat()
+        elif now() - self._heartbeat_at >= HEARTBEAT_INTERVAL:
+            self._lock.heartbeat()
             self._heartbeat_at = now()
-        if self._was_primary and self._view.ready():
-            self._cycle()
+        if self._is_primary and self._view.ready():
+            self._act_as_primary()
 
     def _stand_by(self) -> None:
-        # ours: our lease ended while nobody could write, or an answer came late; the session lived on, and holds the lock
-        ours = self._session.id is not None and self._view.holder() == self._session.id
+        # our own session may hold the lock: our lease ended while nobody could write, or Consul's answer came too late
+        ours = self._session.id is not None and self._view.lock_session() == self._session.id
         if not (self._view.lock_is_free() or ours):
-            self._free_since = float("inf")
+            self._lock_free_since = float("inf")
             self._log_sentence("standing by")
-            self._confirm_readiness(self._promotions.open(self._view.promotion()))
-            self._check_primary_heartbeat()
+            self._standby.confirm_readiness(self._pending_request())
+            if self._standby.end_silent_primary():
+                self._log_sentence("the primary holds the lock and writes nothing: its session is ended")
             return
-        self._free_since = min(self._free_since, now())
+        self._lock_free_since = min(self._lock_free_since, now())
         if not self._leaves_lock_to_others(ours) and self._session.id is not None:
-            self._take()
+            self._acquire_lock()
+
+    def _pending_request(self) -> PromotionRequest | None:
+        return self._promotions.pending(self._view.promotion_request())
 
     def _leaves_lock_to_others(self, ours: bool) -> bool:
-        desired = self._promotions.open(self._view.promotion())
-        if desired and desired.to == self._host:
+        request = self._pending_request()
+        if request and request.to == self._host:
             return False
-        if now() < self._kept_out_until:
+        if now() < self._no_candidate_until:
             return True
-        patience = MAKE_WAY if desired else PREFERENCE_DELAY
-        named = desired.to if desired else self._preferred
-        return not ours and named not in (None, self._host) and now() - self._free_since < patience
+        delay = YIELD_TIMEOUT if request else PREFERENCE_DELAY
+        favoured = request.to if request else self._preferred
+        return not ours and favoured not in (None, self._host) and now() - self._lock_free_since < delay
 
-    def _take(self) -> None:
+    def _acquire_lock(self) -> None:
         try:
-            self._primary.take(self._view.newest_epoch())
+            self._lock.acquire(self._view.newest_epoch())
         except (ConsulError, NotPrimary, OSError) as error:
             self._log_sentence(f"the lock is free, but not ours yet: {error}")
-            self._view.changed.wait(0.2)
+            self._view.changed.wait(RETRY_DELAY)
             return
-        self._was_primary, self._heartbeat_at = True, now()
+        self._is_primary, self._heartbeat_at = True, now()
         self._primary_loop.start()
-        self._promotions.lock_taken(self._view.promotion())
-        self._log_sentence(f"primary, epoch {self._primary.epoch}")
+        self._promotions.lock_acquired(self._view.promotion_request())
+        self._log_sentence(f"primary, epoch {self._lock.epoch}")
 
-    def _confirm_readiness(self, desired: PromotionRequest | None) -> None:
-        """Tells the primary, by way of the raft leader, that we can take over: only then will it resign."""
-        session = self._session.id
-        if desired is None or desired.to != self._host or session is None or desired.ready == session:
-            return
-        value = {"to": self._host, "ready": session}
-        with suppress(ConsulError):  # another wish by now, or the leader is out of reach: then the primary goes on
-            self._consul.transact([
-                {"Verb": "cas", "Key": kv_schema.PROMOTE, "Value": encoded(value), "Index": desired.index}])  # fmt: skip
+    def _act_as_primary(self) -> None:
+        if not self._hand_over_if_asked(self._pending_request()):
+            self._log_sentence(self._primary_loop.cycle())
 
-    def _check_primary_heartbeat(self) -> None:
-        """Ends the session of a primary that no longer writes, while the cluster does."""
-        holder, beat = self._view.holder(), self._view.beat()
-        self._heartbeats.observe((holder, beat), now())
-        if not (holder and beat and beat.get("session") == holder and self._heartbeats.is_overdue(now())):
-            return
-        try:
-            told = self._consul.read(kv_schema.BEAT, consistent=True)[1]
-        except ConsulError:
-            self._heartbeats.reset()
-            raise
-        if self._heartbeats.confirms_silence((holder, told), now()):
-            self._heartbeats.reset()
-            self._consul.put(f"/v1/session/destroy/{holder}")
-            self._log_sentence("the primary holds the lock and writes nothing: its session is ended")
+    def _hand_over_if_asked(self, request: PromotionRequest | None) -> bool:
+        """Whether the lock is released for the host that the operator named."""
+        if request is None:
+            return False
+        if request.to == self._host:
+            self._close_request(request, [])
+            return False
+        refusal = self._promotions.refusal(request, self._view.can_be_primary(request.to), now())
+        if refusal:
+            text = f"{request.to} was to be primary, and {refusal}; {self._host} goes on"
+            self._close_request(request, [{"kind": "declined", "text": text}])
+        if refusal is not None:
+            return False
+        self._no_candidate_until = now() + HANDOVER_PAUSE
+        self._lock.resign(f"{request.to} is to take over")
+        self._is_primary = False
+        self._log_sentence(f"handed over to {request.to}")
+        return True
+
+    def _close_request(self, request: PromotionRequest, events: Sequence[Mapping[str, Any]]) -> None:
+        """Answers the request, once. Otherwise the lock would change hands for as long as a server shows it."""
+        self._lock.act([{"Verb": "delete", "Key": kv_schema.PROMOTE}], events)
+        self._promotions.mark_answered(request.index)
 
     def _step_down(self, why: str) -> None:
-        self._primary.forget()
-        self._was_primary = False
-        self._log_sentence(f"stopped acting as primary of epoch {self._primary.epoch}: {why}")
+        self._lock.drop()
+        self._is_primary = False
+        self._log_sentence(f"stopped acting as primary of epoch {self._lock.epoch}: {why}")
 
-    def _leave(self) -> None:
+    def _shut_down(self) -> None:
         try:
-            self._primary.resign("stopped")
+            self._lock.resign("stopped")
             self._session.end()
         except (ConsulError, NotPrimary) as error:
             log(f"could not say farewell: {error}")
         log("stopped")
 
-    def _hand_over_if_asked(self, desired: PromotionRequest | None) -> bool:
-        """Whether the lock has been given up for whom the operator wants."""
-        if desired is None:
-            return False
-        if desired.to == self._host:
-            self._close_request(desired, [])
-            return False
-        refusal = self._promotions.refusal(desired, self._view.can_be_primary(desired.to), now())
-        if refusal:
-            text = f"{desired.to} was to be primary, and {refusal}; {self._host} goes on"
-            self._close_request(desired, [{"kind": "declined", "text": text}])
-        if refusal is not None:
-            return False
-        self._kept_out_until = now() + HANDOVER_PAUSE
-        self._primary.resign(f"{desired.to} is to take over")
-        self._was_primary = False
-        self._log_sentence(f"handed over to {desired.to}")
-        return True
-
-    def _close_request(self, desired: PromotionRequest, events: Sequence[Mapping[str, Any]]) -> None:
-        """The wish is answered, once: else the lock would go to and fro as long as it stands, or an old copy shows it."""
-        self._primary.act([{"Verb": "delete", "Key": kv_schema.PROMOTE}], events)
-        self._promotions.answered(desired.index)
-
-    def _cycle(self) -> None:
-        if not self._hand_over_if_asked(self._promotions.open(self._view.promotion())):
-            self._log_sentence(self._primary_loop.cycle())
-
     def _log_sentence(self, text: str) -> None:
-        """One line a cycle; the same one again only every half a minute."""
-        before, at = self._last_logged
-        if text != before or now() - at >= HEARTBEAT:
+        """One line a turn, but the same one only every REPEAT_LOG_AFTER seconds."""
+        last_text, last_at = self._last_logged
+        if text != last_text or now() - last_at >= REPEAT_LOG_AFTER:
             log(text)
             self._last_logged = (text, now())
 
 
 def main(settings: Mapping[str, Any], token: str) -> int:
-    """`settings`: {"host", "preferred": host | null, "state", "runtime"}: names, and two folders."""
+    """`settings`: {"host", "preferred": host | null, "state": folder, "runtime": folder}."""
     folders = Path(settings["state"]), Path(settings["runtime"])
     Orchestrator(Consul(token), settings["host"], settings["preferred"], *folders).run()
     return 0

@@ -1,7 +1,7 @@
-"""How many replicas a service should have by its measured CPU. Pure; hysteresis, so that no load makes it swing.
+"""How many replicas one service should have by its measured CPU. Pure; with hysteresis, so that no load makes it swing.
 
-CPU is in percent of one core; times are seconds of one clock, which no host shares with another. So a new primary
-begins with quiet clocks: Scale(count).
+CPU is in percent of one core. Times are seconds of one host's own clock, so a new primary starts without timers:
+Scale(count).
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-HIGH, LOW, ROOM = 1.1, 0.6, 0.9  # of the wanted CPU: grow above, shrink below, and only if it then stays below
+# Of the desired CPU: grow above, shrink below, and shrink only if the remaining instances then stay below the last one.
+GROW_ABOVE, SHRINK_BELOW, SHRINK_CEILING = 1.1, 0.6, 0.9
 GROW_AFTER, SHRINK_AFTER = 15.0, 60.0  # seconds without interruption
-REST = 20.0  # seconds between two changes: a new instance has to show in the average first
+COOLDOWN = 20.0  # seconds between two changes: a new instance has to show in the average first
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """high_since, low_since: since when the average is above or below what is wanted. changed_at: of `count`."""
+    """high_since, low_since: since when the average is beyond its threshold. changed_at: last change of `count`."""
 
     count: int
     high_since: float | None = None
@@ -35,19 +36,19 @@ class Scale:
 
 
 def step(scale: Scale, limits: Limits, cpus: Sequence[float], now: float) -> tuple[Scale, str | None]:
-    """The scale now, and where `count` changed, why: a sentence. `cpus`: the measured instances, those that run."""
-    held = min(max(scale.count, limits.min), limits.max)
-    if held != scale.count:
-        return _changed(scale, held, now, f"outside of {limits.min} to {limits.max}")
+    """The new scale, and the reason as a sentence where `count` changes. `cpus`: of the running, measured instances."""
+    clamped = min(max(scale.count, limits.min), limits.max)
+    if clamped != scale.count:
+        return _changed(scale, clamped, now, f"outside of {limits.min} to {limits.max}")
     if not cpus or limits.cpu is None:
         return replace(scale, high_since=None, low_since=None), None
     average = sum(cpus) / len(cpus)
     timed = replace(
         scale,
-        high_since=_since(scale.high_since, average > limits.cpu * HIGH, now),
-        low_since=_since(scale.low_since, average < limits.cpu * LOW, now),
+        high_since=_since(scale.high_since, average > limits.cpu * GROW_ABOVE, now),
+        low_since=_since(scale.low_since, average < limits.cpu * SHRINK_BELOW, now),
     )
-    if scale.changed_at is not None and now - scale.changed_at < REST:
+    if scale.changed_at is not None and now - scale.changed_at < COOLDOWN:
         return timed, None
     target = _target(timed, limits, limits.cpu, cpus, now)
     if target == scale.count:
@@ -65,11 +66,11 @@ def _since(before: float | None, holds: bool, now: float) -> float | None:
 def _target(scale: Scale, limits: Limits, cpu: float, cpus: Sequence[float], now: float) -> int:
     count, average = scale.count, sum(cpus) / len(cpus)
     if scale.high_since is not None and now - scale.high_since >= GROW_AFTER:
-        # what is asked for and does not run yet will take its share
+        # `count` includes instances that do not run yet: they will take their share of the sum
         return min(limits.max, max(count, math.ceil(sum(cpus) / cpu)))
     if scale.low_since is None or now - scale.low_since < SHRINK_AFTER or count <= max(1, limits.min):
-        return count  # never to none at all: nothing would be left to measure
-    return count - 1 if average * count / (count - 1) < cpu * ROOM else count
+        return count  # never down to zero: nothing would be left to measure
+    return count - 1 if average * count / (count - 1) < cpu * SHRINK_CEILING else count
 
 
 def _changed(scale: Scale, count: int, now: float, why: str) -> tuple[Scale, str]:

@@ -1,4 +1,4 @@
-"""All autoscaled services together: their numbers of replicas, from what the workers report. Pure: time comes in."""
+"""Replica counts of all autoscaled services, from the workers' reports. Pure: the time is an argument."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ Specs = Mapping[str, Mapping[str, Any]]
 
 
 class Autoscaler:
-    """One number a service, kept in the KV store, so that a new primary goes on from it."""
+    """One count a service. The KV store keeps the counts, so a new primary continues from them."""
 
     def __init__(self) -> None:
         self._scales: dict[str, Scale] = {}
 
-    def load(self, kept: Any) -> None:
-        """From the KV store's SCALES; the clocks begin anew."""
-        found = kept if isinstance(kept, dict) else {}
-        self._scales = {str(name): Scale(int(count)) for name, count in found.items()}
+    def load(self, stored: Any) -> None:
+        """From the value of SCALES; all timers start anew."""
+        counts = stored if isinstance(stored, dict) else {}
+        self._scales = {str(name): Scale(int(count)) for name, count in counts.items()}
 
     def dump(self) -> dict[str, int]:
-        """For SCALES."""
+        """The value for SCALES."""
         return {name: scale.count for name, scale in self._scales.items()}
 
-    def counts(self, specs: Specs, reports: Mapping[str, Specs], at: float) -> tuple[dict[str, int], dict[str, str]]:
-        """Service -> replicas, of those with limits; and why, for each that changed just now."""
-        news = {}
-        wanted = {n: s["replicas"] for n, s in specs.items() if s["replicas"]["cpu"] is not None}
-        for name in self._scales.keys() - wanted.keys():
+    def update(self, specs: Specs, reports: Mapping[str, Specs], now: float) -> tuple[dict[str, int], dict[str, str]]:
+        """Service -> replicas, of the autoscaled ones; and service -> reason, where the count has just changed."""
+        changes = {}
+        scaled = {n: s["replicas"] for n, s in specs.items() if s["replicas"]["cpu"] is not None}
+        for name in self._scales.keys() - scaled.keys():
             del self._scales[name]
-        for name, given in wanted.items():
-            limits = Limits(given["min"], given["max"], float(given["cpu"]))
+        for name, replicas in scaled.items():
+            limits = Limits(replicas["min"], replicas["max"], float(replicas["cpu"]))
             before = self._scales.get(name) or Scale(limits.min)
-            self._scales[name], why = step(before, limits, measured(name, reports), at)
+            self._scales[name], why = step(before, limits, measured_cpus(name, reports), now)
             if why:
-                news[name] = f"{name}: {why}"
-        return self.dump(), news
+                changes[name] = f"{name}: {why}"
+        return self.dump(), changes
 
 
 def countable_reports(
     reports: Mapping[str, Specs], workers: Mapping[str, Worker], orders: Mapping[str, Specs]
 ) -> dict[str, dict[str, Mapping[str, Any]]]:
-    """Whose CPU counts: instances on live workers that are to run there. A dead worker's last word stays in the store."""
+    """The reports of live workers, reduced to ordered services. A dead worker's last report stays in the store."""
     return {
-        host: {name: said for name, said in services.items() if name in orders.get(host, {})}
+        host: {name: report for name, report in services.items() if name in orders.get(host, {})}
         for host, services in reports.items() if host in workers and workers[host].alive
     }  # fmt: skip
 
 
-def measured(name: str, reports: Mapping[str, Specs]) -> list[float]:
-    """The CPU of the instances that run, in percent of one core."""
-    said = [services[name] for services in reports.values() if name in services]
-    return [float(s["cpu"]) for s in said if s.get("state") == "running" and s.get("cpu") is not None]
+def measured_cpus(name: str, reports: Mapping[str, Specs]) -> list[float]:
+    """The CPU of this service's running instances, in percent of one core."""
+    instances = [services[name] for services in reports.values() if name in services]
+    return [float(i["cpu"]) for i in instances if i.get("state") == "running" and i.get("cpu") is not None]

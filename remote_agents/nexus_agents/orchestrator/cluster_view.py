@@ -1,4 +1,4 @@
-"""What the orchestrator knows of the cluster: the newest word of each watch, and a pure reading of it."""
+"""What the orchestrator knows of the cluster: the newest value of each watch, and pure functions that interpret it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import Any
 
 from ..shared import kv_schema
 from ..shared.blocking_query import Watch
-from ..shared.consul_api import Consul, decoded
-from .flapping import flapping
+from ..shared.consul_api import Consul, decode_entry
+from .flapping import KEPT_DEATHS, flapping
 from .placement_model import Instance, Worker
-from .promotion import PromotionRequest, promotion_request_of
+from .promotion import PromotionRequest, parse_request
 from .session_lease import CHECK
 
-MOST_CPU, MOST_EPOCHS = 1e6, 10**9  # percent of one core; what is more is no honest report
-DEAD_AFTER = 6.0  # seconds that Consul must have called a worker dead: an agent that only restarts costs no move
-_PATHS = {
+MAX_CPU, MAX_EPOCH = 1e6, 10**9  # percent of one core; larger values in a report are wrong
+DEAD_AFTER = 6.0  # seconds that Consul must call a worker dead: an agent that only restarts costs no move
+# name -> (path, whether any server may answer)
+_WATCHES = {
     "lock": (f"/v1/kv/{kv_schema.PRIMARY}", True),
-    "promote": (f"/v1/kv/{kv_schema.PROMOTE}", True),
-    "beat": (f"/v1/kv/{kv_schema.BEAT}", True),
-    "wanted": (f"/v1/kv/{kv_schema.WANTED}", False),
+    "promotion": (f"/v1/kv/{kv_schema.PROMOTE}", True),
+    "heartbeat": (f"/v1/kv/{kv_schema.BEAT}", True),
+    "desired": (f"/v1/kv/{kv_schema.WANTED}", False),
     "reports": (f"/v1/kv/{kv_schema.REPORTS}?recurse", False),
     "nodes": ("/v1/catalog/nodes", False),
     "health": ("/v1/health/state/any", False),
@@ -29,70 +30,70 @@ _PATHS = {
 
 
 class ClusterView:
-    """The watches' newest values. `changed` is set whenever one of them is new."""
+    """The watches' newest values. `changed` is set on each new value."""
 
     def __init__(self, consul: Consul) -> None:
         self.changed = threading.Event()
         self._consul = consul
         self._values: dict[str, Any] = {}
-        for name, (path, stale) in _PATHS.items():
-            Watch(consul, path, lambda value, name=name: self._put(name, value), stale).start()  # type: ignore[misc]
+        for name, (path, stale) in _WATCHES.items():
+            Watch(consul, path, lambda value, name=name: self._update(name, value), stale).start()  # type: ignore[misc]
 
-    def _put(self, name: str, value: Any) -> None:
+    def _update(self, name: str, value: Any) -> None:
         self._values[name] = value
         self.changed.set()
 
-    def confirm(self) -> None:
-        """Reads anew, from the leader and with a quorum's word, what a decision is made of. ConsulError.
+    def refresh_consistent(self) -> None:
+        """Reads everything that a decision depends on from the leader, confirmed by a quorum. ConsulError.
 
-        For a new primary: its watches may have been waiting for a leader that is gone, and show what was.
+        For a new primary: its watches may still wait for a leader that is gone, and show old values.
         """
-        for name, (path, stale) in _PATHS.items():
+        for name, (path, stale) in _WATCHES.items():
             if not stale:
                 self._values[name] = self._consul.get(f"{path}{'&' if '?' in path else '?'}consistent")[1]
 
-    def newest_epoch(self) -> int:
-        """Of the orders that any worker says it follows; 0 where none says one."""
-        said = [decoded(entry) for entry in self._values.get("reports") or ()]
-        epochs = [s["epoch"] for s in said if isinstance(s, dict) and type(s.get("epoch")) is int]
-        return max((e for e in epochs if e < MOST_EPOCHS), default=0)
-
     def ready(self) -> bool:
         """Every watch has had its first answer."""
-        return len(self._values) == len(_PATHS)
+        return len(self._values) == len(_WATCHES)
 
     def lock_is_free(self) -> bool:
-        """False as long as nobody knows."""
-        return "lock" in self._values and not self.holder()
+        """False before the first answer."""
+        return "lock" in self._values and not self.lock_session()
 
-    def holder(self) -> str | None:
-        """The session that holds the lock; None also as long as nobody knows."""
-        found = (self._values.get("lock") or [{}])[0].get("Session")
-        return str(found) if found else None
+    def lock_session(self) -> str | None:
+        """The session that holds the lock; None also before the first answer."""
+        session = (self._values.get("lock") or [{}])[0].get("Session")
+        return str(session) if session else None
 
-    def beat(self) -> Any:
-        """The primary's newest, as in wire.BEAT; None where there never was one."""
-        return self._value("beat", None)
+    def heartbeat(self) -> Any:
+        """The primary's newest, kv_schema.BEAT; None where there never was one."""
+        return self._kv_value("heartbeat", None)
+
+    def newest_epoch(self) -> int:
+        """The newest epoch in the workers' reports; 0 without any."""
+        reports = [decode_entry(entry) for entry in self._values.get("reports") or ()]
+        epochs = [r["epoch"] for r in reports if isinstance(r, dict) and type(r.get("epoch")) is int]
+        return max((e for e in epochs if e < MAX_EPOCH), default=0)
 
     def can_be_primary(self, host: str) -> bool:
-        """Whether Consul calls this host alive, and the orchestrator on it at work."""
-        own = {c["CheckID"]: c["Status"] for c in self.health() if c["Node"] == host}
-        return own.get("serfHealth") == "passing" and own.get(CHECK) == "passing"
+        """Whether Consul calls this host alive and its orchestrator passing."""
+        status = {c["CheckID"]: c["Status"] for c in self.health() if c["Node"] == host}
+        return status.get("serfHealth") == "passing" and status.get(CHECK) == "passing"
 
-    def promotion(self) -> PromotionRequest | None:
+    def promotion_request(self) -> PromotionRequest | None:
         """Which host an operator wants as primary."""
-        return promotion_request_of(self._values.get("promote"))
+        return parse_request(self._values.get("promotion"))
 
-    def wanted(self) -> Mapping[str, Mapping[str, Any]] | None:
-        """Service -> spec; None where nothing was ever published, or cannot be read: no reason to stop what runs."""
-        found = self._value("wanted", {}).get("services")
-        return dict(found) if isinstance(found, dict) else None
+    def desired_specs(self) -> Mapping[str, Mapping[str, Any]] | None:
+        """Service -> spec; None where nothing was published yet or the value is damaged: no reason to stop services."""
+        services = self._kv_value("desired", {}).get("services")
+        return dict(services) if isinstance(services, dict) else None
 
     def reports(self) -> dict[str, Mapping[str, Any]]:
-        """Host -> service -> what its worker says of it."""
-        found = self._values.get("reports") or ()
-        own = [e for e in found if e["Key"] == kv_schema.report_key(kv_schema.host_of(e["Key"]))]
-        return {kv_schema.host_of(e["Key"]): valid_report(decoded(e)) for e in own}
+        """Host -> service -> its worker's report."""
+        entries = self._values.get("reports") or ()
+        states = [e for e in entries if e["Key"] == kv_schema.report_key(kv_schema.host_of(e["Key"]))]
+        return {kv_schema.host_of(e["Key"]): valid_reports(decode_entry(e)) for e in states}
 
     def nodes(self) -> list[Mapping[str, Any]]:
         return list(self._values.get("nodes") or ())
@@ -100,73 +101,74 @@ class ClusterView:
     def health(self) -> list[Mapping[str, Any]]:
         return list(self._values.get("health") or ())
 
-    def _value(self, name: str, default: Any) -> Any:
+    def _kv_value(self, name: str, default: Any) -> Any:
         entries = self._values.get(name)
-        return (decoded(entries[0]) if entries else None) or default
+        return (decode_entry(entries[0]) if entries else None) or default
 
 
-def valid_report(value: Any) -> dict[str, Mapping[str, Any]]:
-    """A worker may write anything into its report: what is none is left out, and harms nobody."""
+def valid_reports(value: Any) -> dict[str, Mapping[str, Any]]:
+    """The well-formed part of kv_schema.REPORT: a worker may write anything there, and must harm nobody else."""
     services = value.get("services") if isinstance(value, dict) else None
-    found: dict[str, Mapping[str, Any]] = {}
-    for name, said in services.items() if isinstance(services, dict) else ():
-        if isinstance(said, dict):
-            cpu = said.get("cpu")
-            sound = isinstance(cpu, (int, float)) and not isinstance(cpu, bool) and 0 <= cpu < MOST_CPU  # no NaN either
-            found[name] = {**said, "cpu": cpu if sound else None}
-    return found
+    reports: dict[str, Mapping[str, Any]] = {}
+    for name, report in services.items() if isinstance(services, dict) else ():
+        if isinstance(report, dict):
+            cpu = report.get("cpu")
+            valid = isinstance(cpu, (int, float)) and not isinstance(cpu, bool) and 0 <= cpu < MAX_CPU  # no NaN either
+            reports[name] = {**report, "cpu": cpu if valid else None}
+    return reports
 
 
 @dataclass
 class WorkerLiveness:
-    """Remembers since when Consul calls a worker dead, and how often it did. Times are seconds of one clock.
+    """Remembers since when Consul calls a worker dead, and how often it died. Times are seconds of one clock.
 
-    Of use only while it looks all the time: a new primary begins with an empty `dead_since`.
+    It must be asked all the time: a new primary starts with an empty `dead_since`.
     """
 
     dead_since: dict[str, float] = field(default_factory=dict)
     deaths: dict[str, list[float]] = field(default_factory=dict)
 
     def workers(
-        self, nodes: Iterable[Mapping[str, Any]], health: Iterable[Mapping[str, Any]], at: float
+        self, nodes: Iterable[Mapping[str, Any]], health: Iterable[Mapping[str, Any]], now: float
     ) -> dict[str, Worker]:
-        """The cluster's workers: of the catalogue, by the roles and labels that their agents bear."""
+        """The cluster's workers, from the catalogue: the nodes' metadata has their roles and labels."""
         down = {c["Node"] for c in health if c["CheckID"] == "serfHealth" and c["Status"] == "critical"}
-        found = {}
+        workers = {}
         for node in nodes:
             name, meta = str(node["Node"]), node.get("Meta") or {}
             if "worker" not in meta.get("nexus_roles", "").split(","):
                 continue
-            alive = self._alive(name, name in down, at)
+            alive = self._alive(name, name in down, now)
             labels = {k.removeprefix("label_"): v for k, v in meta.items() if k.startswith("label_")}
-            found[name] = Worker(name, alive, labels, flapping(self.deaths.get(name, ()), at))
-        return found
+            workers[name] = Worker(name, alive, labels, flapping(self.deaths.get(name, ()), now))
+        return workers
 
-    def _alive(self, name: str, down: bool, at: float) -> bool:
+    def _alive(self, name: str, down: bool, now: float) -> bool:
         if not down:
             self.dead_since.pop(name, None)
             return True
         if name not in self.dead_since:
-            self.dead_since[name] = at
-            self.deaths[name] = [*self.deaths.get(name, ())[-9:], at]
-        return at - self.dead_since[name] < DEAD_AFTER
+            self.dead_since[name] = now
+            self.deaths[name] = [*self.deaths.get(name, ()), now][-KEPT_DEATHS:]
+        return now - self.dead_since[name] < DEAD_AFTER
 
 
 def instances(
     reports: Mapping[str, Mapping[str, Any]], health: Iterable[Mapping[str, Any]]
 ) -> dict[tuple[str, str], Instance]:
-    """(service, host) -> its state. Passing: the worker says that it runs, and Consul that all its checks pass."""
-    bad: set[tuple[str, str]] = set()
-    known: set[tuple[str, str]] = set()
+    """(service, host) -> its state. Passing: the worker reports it as running, and all its checks pass in Consul."""
+    failing: set[tuple[str, str]] = set()
+    registered: set[tuple[str, str]] = set()
     for check in health:
         key = (str(check["Node"]), str(check.get("ServiceID") or check["CheckID"]))
-        known.add(key)
+        registered.add(key)
         if check["Status"] != "passing":
-            bad.add(key)
+            failing.add(key)
     found = {}
     for host, services in reports.items():
-        for name, said in services.items():
+        for name, report in services.items():
             key = (host, kv_schema.instance_id(name))
-            fine = said.get("state") == "running" and key in known and not bad & {key, (host, "serfHealth")}
-            found[name, host] = Instance(str(said.get("revision")), fine, str(said.get("state")))
+            healthy = key in registered and not failing & {key, (host, "serfHealth")}
+            state = str(report.get("state"))
+            found[name, host] = Instance(str(report.get("revision")), report.get("state") == "running" and healthy, state)
     return found

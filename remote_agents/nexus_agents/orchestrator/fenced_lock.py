@@ -1,7 +1,7 @@
-"""The single primary: takes the lock, acts only in fenced transactions, hands over.
+"""The lock of the single primary: acquire it, act in fenced transactions only, release it.
 
-Every act is one transaction that checks that our session still holds the lock, and bears our epoch, a number that
-only grows. What it changes and the event that tells of it are written together, so the history has every act.
+Every act is one transaction. It checks that our session still holds the lock, and it carries our epoch, a number that
+only grows. A change and its event are written together, so the history has every act.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from ..shared import kv_schema
-from ..shared.atomic_files import write
-from ..shared.consul_api import Consul, ConsulError, encoded, putting
-from .session_lease import ACT, Session
+from ..shared.atomic_files import write_atomically
+from ..shared.consul_api import Consul, ConsulError, encode_value, set_operation
+from .session_lease import ACT_TIMEOUT, Session
 
 KEPT_EVENTS = 500
 PRUNE_AFTER = 50  # events; a new primary prunes at once
-BATCH = 60  # operations; a transaction takes 64
+MAX_OPERATIONS = 60  # that we put into one transaction; Consul takes 64
 
 
 class NotPrimary(Exception):
@@ -26,101 +26,109 @@ class NotPrimary(Exception):
 
 
 class FencedLock:
-    """The lock as one orchestrator sees it. Not for use by two threads at once."""
+    """The lock as one orchestrator sees it. Not thread-safe."""
 
-    def __init__(self, consul: Consul, session: Session, host: str, memory: Path) -> None:
-        self._consul, self._session, self._host, self._memory = consul, session, host, memory
-        self._held: str | None = None  # the session that holds the lock for us
-        self._events, self._beats, self._unpruned = 0, 0, 0
+    def __init__(self, consul: Consul, session: Session, host: str, epoch_file: Path) -> None:
+        """`epoch_file`: the last epoch of this host, which outlives a restored snapshot of Consul."""
+        self._consul, self._session, self._host, self._epoch_file = consul, session, host, epoch_file
+        self._lock_session: str | None = None  # our session, where it holds the lock
+        self._events, self._heartbeats, self._unpruned = 0, 0, 0
         self.epoch = 0
 
     @property
-    def mine(self) -> bool:
-        return self._held is not None and self._held == self._session.id and self._session.left() > 0
+    def held(self) -> bool:
+        """Whether we may act: our session holds the lock, and its lease is not over."""
+        return (
+            self._lock_session is not None
+            and self._lock_session == self._session.id
+            and self._session.remaining() > 0
+        )  # fmt: skip
 
-    def take(self, at_least: int = 0) -> None:
-        """Lock, epoch and event in one transaction; the lock may be ours already. The epoch goes beyond `at_least`, too.
+    def acquire(self, known_epoch: int = 0) -> None:
+        """Lock, new epoch and event in one transaction; our session may hold the lock already.
 
-        ConsulError: not free yet (lock-delay), or another was first; OSError: the epoch cannot be remembered.
+        known_epoch: the newest epoch seen anywhere else; ours goes beyond it.
+        ConsulError: not free yet (lock-delay), or another was faster; OSError: the epoch cannot be stored.
         """
         session = self._session.id
-        if session is None or self._session.left() <= 0:
+        if session is None or self._session.remaining() <= 0:
             raise NotPrimary("no session yet")
-        index, known = self._consul.read(kv_schema.EPOCH)
-        before = self._remembered()  # ours may be ahead of a snapshot that was restored
-        epoch = max(int(known or 0), before, at_least) + 1
-        self._remember(epoch)
+        index, kv_epoch = self._consul.read(kv_schema.EPOCH)
+        stored = self._read_epoch()  # newer than the KV store's after a restored snapshot
+        epoch = max(int(kv_epoch or 0), stored, known_epoch) + 1
+        self._write_epoch(epoch)
         self._events = 0
         value = {"host": self._host, "epoch": epoch, "session": session, "since": round(time.time(), 3)}
         event = self._event(epoch, session, {"kind": "elected", "text": f"{self._host} is primary, epoch {epoch}"})
         try:
             self._consul.transact([
-                {"Verb": "lock", "Key": kv_schema.PRIMARY, "Value": encoded(value), "Session": session},
-                {"Verb": "cas", "Key": kv_schema.EPOCH, "Value": encoded(epoch), "Index": index},
-                self._beat_of(session),
+                {"Verb": "lock", "Key": kv_schema.PRIMARY, "Value": encode_value(value), "Session": session},
+                {"Verb": "cas", "Key": kv_schema.EPOCH, "Value": encode_value(epoch), "Index": index},
+                self._heartbeat_operation(session),
                 event,
-            ], ACT)  # fmt: skip
+            ], ACT_TIMEOUT)  # fmt: skip
         except ConsulError as error:
-            if error.code == 409:  # surely not taken, so nobody ever acted in this epoch
-                self._remember(before)
+            if error.code == 409:  # certainly not acquired, so nobody ever acted in this epoch
+                self._write_epoch(stored)
             raise
-        self._held, self.epoch, self._unpruned = session, epoch, PRUNE_AFTER
+        self._lock_session, self.epoch, self._unpruned = session, epoch, PRUNE_AFTER
 
     def act(self, operations: Iterable[Mapping[str, Any]], events: Iterable[Mapping[str, Any]]) -> None:
-        """Writes all or nothing, if we are still primary. NotPrimary; ConsulError: nobody knows whether it took."""
-        if not self.mine:
+        """Writes all or nothing, if we are still primary. NotPrimary; ConsulError: the write may have been made."""
+        if not self.held:
             raise NotPrimary("the lease ended by our own clock")
-        assert self._held is not None  # noqa: S101  as `mine` has found
-        told = [self._event(self.epoch, self._held, e) for e in events]
-        self._unpruned += len(told)
-        fence = {"Verb": "check-session", "Key": kv_schema.PRIMARY, "Session": self._held}
+        assert self._lock_session is not None  # noqa: S101  `held` says so
+        event_operations = [self._event(self.epoch, self._lock_session, e) for e in events]
+        self._unpruned += len(event_operations)
+        fence = {"Verb": "check-session", "Key": kv_schema.PRIMARY, "Session": self._lock_session}
         try:
-            self._consul.transact([fence, *operations, *told], ACT)
+            self._consul.transact([fence, *operations, *event_operations], ACT_TIMEOUT)
         except ConsulError as error:
             if error.code == 409:
-                self._held = None
+                self._lock_session = None
                 raise NotPrimary("Consul refused the write: the lock is no longer ours") from error
             raise
 
-    def beat(self) -> None:
-        """For the standbys to hear. As `act`."""
-        self.act([self._beat_of(self._held or "")], [])
+    def heartbeat(self) -> None:
+        """Shows the standbys that we can write. Raises as `act` does."""
+        self.act([self._heartbeat_operation(self._lock_session or "")], [])
 
     def resign(self, why: str) -> None:
-        """Tells it and frees the lock, both or neither; no lock-delay follows a release."""
-        if self.mine:
-            unlock = {"Verb": "unlock", "Key": kv_schema.PRIMARY, "Value": "", "Session": self._held}
+        """Releases the lock and writes the event, both or neither; no lock-delay follows a release."""
+        if self.held:
+            unlock = {"Verb": "unlock", "Key": kv_schema.PRIMARY, "Value": "", "Session": self._lock_session}
             self.act([unlock], [{"kind": "resigned", "text": f"{self._host} gives up being primary: {why}"}])
-        self._held = None
+        self._lock_session = None
 
-    def forget(self) -> None:
-        self._held = None
+    def drop(self) -> None:
+        """Stops acting, without a word to Consul."""
+        self._lock_session = None
 
     def prune_events(self) -> None:
-        """The newest stay: a batch of the others goes, when it is time for it."""
+        """Deletes a batch of old events when it is time to; the newest KEPT_EVENTS stay."""
         if self._unpruned < PRUNE_AFTER:
             return
         _, keys = self._consul.get(f"/v1/kv/{kv_schema.EVENTS}?keys")
         old = sorted(keys or ())[:-KEPT_EVENTS]
         if old:
-            self.act([{"Verb": "delete", "Key": key} for key in old[:BATCH]], [])
-        self._unpruned = PRUNE_AFTER if len(old) > BATCH else 0
+            self.act([{"Verb": "delete", "Key": key} for key in old[:MAX_OPERATIONS]], [])
+        self._unpruned = PRUNE_AFTER if len(old) > MAX_OPERATIONS else 0
 
-    def _beat_of(self, session: str) -> dict[str, Any]:
-        self._beats += 1
-        return putting(kv_schema.BEAT, {"session": session, "beat": self._beats})
+    def _heartbeat_operation(self, session: str) -> dict[str, Any]:
+        self._heartbeats += 1
+        return set_operation(kv_schema.BEAT, {"session": session, "beat": self._heartbeats})
 
-    def _event(self, epoch: int, session: str, words: Mapping[str, Any]) -> dict[str, Any]:
+    def _event(self, epoch: int, session: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Keys sort by epoch and number: nobody else writes in our epoch."""
         self._events += 1
         common = {"at": round(time.time(), 3), "epoch": epoch, "host": self._host, "session": session}
-        return putting(f"{kv_schema.EVENTS}{epoch:08d}-{self._events:08d}", {**common, **words})
+        return set_operation(f"{kv_schema.EVENTS}{epoch:08d}-{self._events:08d}", {**common, **fields})
 
-    def _remembered(self) -> int:
+    def _read_epoch(self) -> int:
         try:
-            return int(self._memory.read_text())
+            return int(self._epoch_file.read_text())
         except (OSError, ValueError):
             return 0
 
-    def _remember(self, epoch: int) -> None:
-        write(self._memory, f"{epoch}\n", 0o600)
+    def _write_epoch(self, epoch: int) -> None:
+        write_atomically(self._epoch_file, f"{epoch}\n", 0o600)

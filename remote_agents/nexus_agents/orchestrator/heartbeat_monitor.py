@@ -1,48 +1,50 @@
-"""Has the primary gone silent? Pure.
+"""Detects a primary that has stopped writing. Pure.
 
-A manager that is cut off from the other managers, but not from the workers, is alive for Consul's failure detector,
-and its session lives on until its TTL ends it, up to 20 s later. So the primary's fenced transactions leave a beat every
-BEAT seconds, and a standby that misses it for QUIET seconds, and then by the raft leader's own word for SURE more, may
-end the session. That is as safe as a false alarm of the failure detector: the lock-delay outlasts the lease.
+A manager that is cut off from the other managers, but not from the workers, is alive to Consul's failure detector, and
+its session lives on until its TTL ends it, up to 20 s later. So the primary writes a heartbeat in a fenced transaction
+every HEARTBEAT_INTERVAL seconds. A standby that misses it for SUSPECT_AFTER seconds asks the raft leader, asks again
+CONFIRM_AFTER seconds later, and may then end the session. That is as safe as a false alarm of the failure detector: the
+lock-delay outlasts the lease.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-BEAT = 2.0  # seconds between two beats
-SUSPECT_AFTER = 4.0  # seconds without a new beat, as a standby's own server tells
-CONFIRM_AFTER = 2.5  # seconds between the leader's two words that there is still none; more than BEAT
+HEARTBEAT_INTERVAL = 2.0  # seconds between two heartbeats
+SUSPECT_AFTER = 4.0  # seconds without a new heartbeat, as seen by the standby's own server
+CONFIRM_AFTER = 2.5  # seconds between the leader's two answers without a new one; more than HEARTBEAT_INTERVAL
 
 
 class HeartbeatMonitor:
-    """What one standby has heard. A beat is any value that differs from the one before; times are of one clock."""
+    """One standby's view. Any value that differs from the one before is a heartbeat; times are of one clock."""
 
     def __init__(self) -> None:
         self._last: Any = None
-        self._at = float("inf")
-        self._doubted_at: float | None = None
+        self._last_at = float("inf")
+        self._suspected_at: float | None = None
 
-    def observe(self, beat: Any, at: float) -> bool:
-        """Whether it is news."""
-        news = bool(beat != self._last or self._at == float("inf"))
-        if news:
-            self._last, self._at, self._doubted_at = beat, at, None
-        return news
+    def observe(self, heartbeat: Any, now: float) -> bool:
+        """Whether the heartbeat is a new one."""
+        new = bool(heartbeat != self._last or self._last_at == float("inf"))
+        if new:
+            self._last, self._last_at, self._suspected_at = heartbeat, now, None
+        return new
 
-    def is_overdue(self, at: float) -> bool:
+    def is_overdue(self, now: float) -> bool:
         """Whether it is time to ask the leader."""
-        return at - self._at >= SUSPECT_AFTER and (self._doubted_at is None or at - self._doubted_at >= CONFIRM_AFTER)
+        waited = self._suspected_at is None or now - self._suspected_at >= CONFIRM_AFTER
+        return now - self._last_at >= SUSPECT_AFTER and waited
 
-    def confirms_silence(self, beat: Any, at: float) -> bool:
-        """After `doubts`, with the leader's word: True when it has given the same one before, SURE seconds ago."""
-        if self.observe(beat, at):
+    def confirms_silence(self, heartbeat: Any, now: float) -> bool:
+        """`heartbeat`: the leader's, when overdue. True when the leader gave the same one CONFIRM_AFTER seconds ago."""
+        if self.observe(heartbeat, now):
             return False
-        if self._doubted_at is None:
-            self._doubted_at = at
+        if self._suspected_at is None:
+            self._suspected_at = now
             return False
-        return at - self._doubted_at >= CONFIRM_AFTER
+        return now - self._suspected_at >= CONFIRM_AFTER
 
     def reset(self) -> None:
-        """The leader could not be asked: there may be none, and then no primary can make itself heard."""
-        self._doubted_at = None
+        """The leader did not answer: there may be none, and then no primary can write a heartbeat."""
+        self._suspected_at = None

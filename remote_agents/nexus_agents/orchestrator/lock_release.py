@@ -1,4 +1,4 @@
-"""What systemd runs when an orchestrator's process has ended (ExecStopPost=): its lock may be free at once."""
+"""`ExecStopPost=` of the orchestrator's unit: releases the lock of a process that has ended."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ from ..shared.consul_api import Consul, ConsulError
 from ..shared.notify import log
 
 
+def session_file(runtime: Path) -> Path:
+    """The file with the id of the orchestrator's session, in its runtime folder."""
+    return runtime / "session"
+
+
 def main(settings: Mapping[str, Any], token: str) -> int:
-    """`settings`: the orchestrator's. No failure is worth a word more: then the timers free it."""
+    """`settings`: the orchestrator's. A failure is only logged: the session's check and TTL free the lock then."""
     try:
-        session = (Path(settings["runtime"]) / "session").read_text().strip()
-        held = Consul(token)
-        held.put(f"/v1/kv/{kv_schema.PRIMARY}?release={session}")
-        held.put(f"/v1/session/destroy/{session}")
+        session = session_file(Path(settings["runtime"])).read_text().strip()
+        consul = Consul(token)
+        consul.put(f"/v1/kv/{kv_schema.PRIMARY}?release={session}")
+        consul.put(f"/v1/session/destroy/{session}")
         log(f"released the session of the stopped process at {time.strftime('%H:%M:%S')}")
     except (OSError, ConsulError) as error:
         log(f"nothing released: {error}")

@@ -1,7 +1,7 @@
-"""Which service runs where: the orchestrator's placement. Pure: equal input gives equal output, in whatever order.
+"""Which service runs where: decides the changes of all orders. Pure: the order of the input does not matter.
 
-One instance of a service on a host at most, for its port is fixed. Replicas are spread, and what is healthy stays
-where it is: a worker that comes back is given only what is missing.
+At most one instance of a service on a host: its port is fixed. Replicas are spread. A healthy instance stays where it
+is: a worker that comes back gets only what is missing.
 """
 
 from __future__ import annotations
@@ -10,58 +10,59 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from .placement_model import Action, Decision, DesiredService, Observed
-from .replicas import Service, missing, notes, plan, survey
+from .replicas import notes, plan
+from .service_placement import ServicePlacement, current_placement
 
-SHOWN = 6  # services, and actions, that one sentence names
-DONE = {"place": ("placed", "on"), "remove": ("removed", "from"), "replace": ("changed", "on")}
-WEIGHT = {"place": 1, "remove": -1, "replace": 0}
+MAX_NAMED = 6  # services, and actions, in one sentence
+PAST_TENSE = {"place": ("placed", "on"), "remove": ("removed", "from"), "replace": ("changed", "on")}
+LOAD_CHANGE = {"place": 1, "remove": -1, "replace": 0}
 
 
-def decide(observed: Observed, wanted: Mapping[str, DesiredService]) -> Decision:
-    """What to change in the orders so that `wanted` (by service name) comes true, one safe step further.
+def decide(observed: Observed, desired: Mapping[str, DesiredService]) -> Decision:
+    """One safe step of changes to the orders towards `desired` (by service name).
 
-    Asked again after each change of its input, it comes to an end: a decision without actions.
+    Called again after each change of its input, it ends at a decision without actions.
     """
-    if not observed.workers:  # a catalogue that is empty, as after a restore, must not clear every host
-        silence = "no worker is known to Consul: nothing is changed"
-        return Decision((), (silence,), silence)
-    actions = list(_clear(observed, wanted))
-    load = Counter(h for h, o in observed.orders.items() if h in observed.workers for name in o if name in wanted)
-    told = [f"{w.name} flaps: it is given nothing new while another worker can take it"
-            for _, w in sorted(observed.workers.items()) if w.alive and w.flapping]  # fmt: skip
-    services = []
-    for _, desired in sorted(wanted.items()):
-        service = survey(desired, observed, load)
-        steps = plan(service)
+    if not observed.workers:  # an empty catalogue, as after a restore, must not clear every host
+        no_workers = "no worker is known to Consul: nothing is changed"
+        return Decision((), (no_workers,), no_workers)
+    actions = list(_remove_obsolete(observed, desired))
+    load = Counter(h for h, o in observed.orders.items() if h in observed.workers for name in o if name in desired)
+    all_notes = [f"{w.name} flaps: it is given nothing new while another worker can take it"
+                 for _, w in sorted(observed.workers.items()) if w.alive and w.flapping]  # fmt: skip
+    placements = []
+    for _, service in sorted(desired.items()):
+        placement = current_placement(service, observed, load)
+        steps = plan(placement)
         for step in steps:
-            load[step.host] += WEIGHT[step.kind]
-        services.append(service)
+            load[step.host] += LOAD_CHANGE[step.kind]
+        placements.append(placement)
         actions += steps
-        told += notes(service, steps)
-    return Decision(tuple(actions), tuple(told), _log_sentence(services, actions))
+        all_notes += notes(placement, steps)
+    return Decision(tuple(actions), tuple(all_notes), _log_sentence(placements, actions))
 
 
-def _clear(observed: Observed, wanted: Mapping[str, DesiredService]) -> Iterator[Action]:
-    """Orders that nobody wants any more, and those of hosts that left the cluster."""
+def _remove_obsolete(observed: Observed, desired: Mapping[str, DesiredService]) -> Iterator[Action]:
+    """Orders for services that are no longer desired, and for hosts that left the cluster."""
     for host, orders in sorted(observed.orders.items()):
         for service, revision in sorted(orders.items()):
-            if service not in wanted:
+            if service not in desired:
                 yield Action("remove", service, host, revision, "no longer wanted")
             elif host not in observed.workers:
                 yield Action("remove", service, host, revision, "the worker left the cluster")
 
 
-def _log_sentence(services: Sequence[Service], actions: Sequence[Action]) -> str:
-    short = [s for s in services if s.up < s.count]
-    named = list(services) if len(services) <= SHOWN else short[:SHOWN]
-    counts = [f"{s.desired.name} {s.up}/{s.count}{_waiting(s)}" for s in named]
-    if len(services) > SHOWN:
-        counts += [f"{len(short) - SHOWN} more short"] if len(short) > SHOWN else []
-        counts += [f"{len(services) - len(short)} services whole"] if len(short) < len(services) else []
-    done = [f"{DONE[a.kind][0]} {a.service} {DONE[a.kind][1]} {a.host}" for a in actions]
-    rest = [f"{len(done) - SHOWN} more"] if len(done) > SHOWN else []
-    return "; ".join(filter(None, (", ".join(counts) or "no services wanted", ", ".join(done[:SHOWN] + rest))))
+def _log_sentence(placements: Sequence[ServicePlacement], actions: Sequence[Action]) -> str:
+    short = [p for p in placements if p.up < p.count]
+    named = list(placements) if len(placements) <= MAX_NAMED else short[:MAX_NAMED]
+    counts = [f"{p.desired.name} {p.up}/{p.count}{_waiting(p)}" for p in named]
+    if len(placements) > MAX_NAMED:
+        counts += [f"{len(short) - MAX_NAMED} more short"] if len(short) > MAX_NAMED else []
+        counts += [f"{len(placements) - len(short)} services whole"] if len(short) < len(placements) else []
+    done = [f"{PAST_TENSE[a.kind][0]} {a.service} {PAST_TENSE[a.kind][1]} {a.host}" for a in actions]
+    rest = [f"{len(done) - MAX_NAMED} more"] if len(done) > MAX_NAMED else []
+    return "; ".join(filter(None, (", ".join(counts) or "no services wanted", ", ".join(done[:MAX_NAMED] + rest))))
 
 
-def _waiting(s: Service) -> str:
-    return f" ({missing(s)} waiting for a worker)" if missing(s) else ""
+def _waiting(placement: ServicePlacement) -> str:
+    return f" ({placement.missing} waiting for a worker)" if placement.missing else ""

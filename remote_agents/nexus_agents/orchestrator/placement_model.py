@@ -1,6 +1,6 @@
-"""What the orchestrator's decision is made of: what is, what is wanted, what is to be done. Values only.
+"""Input and output of the placement: workers, instances, desired services, actions. Values only.
 
-A revision is an opaque name of a service's whole spec. Hosts and services are known by their names.
+A revision is an opaque name of a service's whole spec. Hosts and services are identified by name.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """alive: False only where Consul confirms it dead. flapping: as nexus_agents.orchestrator.flapping has it."""
+    """alive: False only where Consul calls it dead long enough. flapping: see `flapping.flapping`."""
 
     name: str
     alive: bool
@@ -22,7 +22,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """What runs, by the worker's report (revision, state) and Consul's check (passing).
+    """What runs, by the worker's report (revision, state) and Consul's checks (passing).
 
     state: starting | running | looping | stopping | failed | unknown
     """
@@ -34,7 +34,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """orders: host -> service -> revision, as the KV store has them. instances: by (service, host)."""
+    """orders: host -> service -> revision, as in the KV store. instances: by (service, host)."""
 
     workers: Mapping[str, Worker]
     orders: Mapping[str, Mapping[str, str]]
@@ -43,7 +43,7 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class DesiredService:
-    """count: None is one on every worker that carries the labels."""
+    """count: None means one on every worker with the labels."""
 
     name: str
     revision: str
@@ -53,7 +53,7 @@ class DesiredService:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One order to change. place: where there is none; replace: its revision; remove: `revision` is the one that goes."""
+    """One order to change. place: add; replace: change its revision; remove: delete (`revision` is the old one)."""
 
     kind: Literal["place", "remove", "replace"]
     service: str
@@ -64,7 +64,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """notes: what an operator should know, a line each. sentence: one short line for the journal."""
+    """notes: what an operator should know, one line each. sentence: one short line for the journal."""
 
     actions: tuple[Action, ...]
     notes: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What the primary does, a cycle at a time: sees the cluster, decides, writes each worker's orders."""
+"""What the primary does in each cycle: reads the cluster, decides, writes each worker's orders."""
 
 from __future__ import annotations
 
@@ -6,71 +6,72 @@ from collections.abc import Mapping, Sequence
 
 from ..shared import kv_schema
 from ..shared.clock import now
-from ..shared.consul_api import Consul, decoded, putting
+from ..shared.consul_api import Consul, decode_entry, set_operation
 from .autoscaler import Autoscaler, countable_reports
 from .cluster_view import ClusterView, WorkerLiveness, instances
-from .fenced_lock import FencedLock
+from .fenced_lock import MAX_OPERATIONS, FencedLock
 from .orders import Orders, Specs, desired_services, event_of, fit_transaction
 from .placement import decide
 from .placement_model import Action, Observed
 
-BATCH = 24  # actions in one transaction, which takes 64 operations: an event each, and as many orders at most
+MAX_ACTIONS = 24  # in one transaction: each needs an event and at most one order
 
 
 class PrimaryLoop:
-    """From `begin` on, for as long as `primary` is."""
+    """Call `start` once the lock is acquired, then `cycle` for as long as it is held."""
 
-    def __init__(self, consul: Consul, primary: FencedLock, board: ClusterView) -> None:
-        self._consul, self._primary, self._view = consul, primary, board
-        self._watchman = WorkerLiveness()
+    def __init__(self, consul: Consul, lock: FencedLock, view: ClusterView) -> None:
+        self._consul, self._lock, self._view = consul, lock, view
+        self._liveness = WorkerLiveness()
         self._autoscaler = Autoscaler()
         self._orders: Orders | None = None  # None: to be read again
 
     def start(self) -> None:
         self.invalidate()
-        self._watchman.dead_since.clear()
+        self._liveness.dead_since.clear()
 
     def invalidate(self) -> None:
-        """What was read may no longer be so."""
+        """Makes the next cycle read the orders again: the last write may or may not have been made."""
         self._orders = None
 
     def cycle(self) -> str:
-        """One look at the cluster, one decision, one transaction for all of it. A sentence that tells of it."""
+        """One look at the cluster, one decision, at most one transaction. Returns a sentence for the journal."""
         if self._orders is None:
-            self._view.confirm()
+            self._view.refresh_consistent()
             orders = self._read_orders()
             self._autoscaler.load(self._consul.read(kv_schema.SCALES, consistent=True)[1])
             self._orders = orders
-        self._primary.prune_events()
-        specs, reports = self._view.wanted(), self._view.reports()
+        self._lock.prune_events()
+        specs, reports = self._view.desired_specs(), self._view.reports()
         if specs is None:
             return "no services were ever published"
-        workers = self._watchman.workers(self._view.nodes(), self._view.health(), now())
-        counts, news = self._autoscaler.counts(specs, countable_reports(reports, workers, self._orders), now())
+        workers = self._liveness.workers(self._view.nodes(), self._view.health(), now())
+        counts, scalings = self._autoscaler.update(specs, countable_reports(reports, workers, self._orders), now())
         observed = Observed(
             workers,
             {h: {s: str(spec["revision"]) for s, spec in o.items()} for h, o in self._orders.items()},
             instances(reports, self._view.health()),
         )
         decision = decide(observed, desired_services(specs, counts))
-        self._carry_out(decision.actions[:BATCH], specs, news)  # the rest is decided again, right after
+        self._write(self._orders, decision.actions[:MAX_ACTIONS], specs, scalings)  # the next cycle decides on the rest
         return "; ".join((decision.sentence, *decision.notes))
 
-    def _carry_out(self, actions: Sequence[Action], specs: Specs, news: Mapping[str, str]) -> None:
-        if not actions and not news:
+    def _write(self, orders: Orders, actions: Sequence[Action], specs: Specs, scalings: Mapping[str, str]) -> None:
+        """Orders, scales and their events in one transaction. NotPrimary, ConsulError."""
+        if not actions and not scalings:
             return
-        assert self._orders is not None  # noqa: S101  _cycle has read them
-        actions, fresh, operations = fit_transaction(self._orders, actions, specs, self._primary.epoch)
-        if news:
-            operations.append(putting(kv_schema.SCALES, self._autoscaler.dump()))
-        news = dict(sorted(news.items())[: 60 - 2 * len(actions)])  # a later change tells of the rest
-        events = [{"kind": "scale", "service": name, "text": text} for name, text in news.items()]
+        actions, updated, operations = fit_transaction(orders, actions, specs, self._lock.epoch)
+        if scalings:
+            operations.append(set_operation(kv_schema.SCALES, self._autoscaler.dump()))
+        # events beyond the room that is left are dropped; the scales themselves are all written
+        scalings = dict(sorted(scalings.items())[: MAX_OPERATIONS - 2 * len(actions)])
+        events = [{"kind": "scale", "service": name, "text": text} for name, text in scalings.items()]
         events += [event_of(action) for action in actions]
-        self._primary.act(operations, events)
-        self._orders = fresh
+        self._lock.act(operations, events)
+        self._orders = updated
         self._view.changed.set()
 
     def _read_orders(self) -> Orders:
         _, entries = self._consul.get(f"/v1/kv/{kv_schema.PLACEMENT}?recurse&consistent")
-        return {kv_schema.host_of(e["Key"]): dict((decoded(e) or {}).get("services", {})) for e in entries or ()
+        return {kv_schema.host_of(e["Key"]): dict((decode_entry(e) or {}).get("services", {})) for e in entries or ()
                 if e["Key"] == kv_schema.orders_key(kv_schema.host_of(e["Key"]))}  # fmt: skip

@@ -1,9 +1,9 @@
-"""An operator's wish for another primary (`inv promote`), and who answers it. Pure: times come in, of one clock.
+"""An operator's request for another primary (`inv promote`), and how it is answered. Pure; times are of one clock.
 
-The named manager answers first: through the raft leader it writes its session beside the wish. Only then does the primary
-resign, so that nobody is without a primary because of a manager that Consul calls alive and that can write nothing, as one
-whose connections still hang from a cut that is over. A wish is known by its index in the KV store: who has answered it
-does not answer an older copy of it again, which a server that lags behind may still show.
+The named manager answers first: it writes its session beside the request, through the raft leader. Only then does the
+primary resign. So the cluster does not lose its primary to a manager that Consul calls alive but that cannot write, for
+example because its connections still hang from a partition that is over. A request is identified by its index in the KV
+store: a server that lags behind may still show an answered one, and it is not answered twice.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..shared.consul_api import decoded
+from ..shared.consul_api import decode_entry
 
-READY_WITHIN = 3.0  # seconds that the named manager has for its answer
-MAKE_WAY = 3.0  # seconds for which the others leave a free lock to it
+READY_TIMEOUT = 3.0  # seconds that the named manager has for its answer
+YIELD_TIMEOUT = 3.0  # seconds for which the other managers leave a free lock to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class PromotionRequest:
     ready: str | None = None
 
 
-def promotion_request_of(entries: Any) -> PromotionRequest | None:
-    """From the KV store's answer; None where there is no wish, or none that can be read."""
-    value = decoded(entries[0]) if entries else None
+def parse_request(entries: Any) -> PromotionRequest | None:
+    """From the KV store's answer; None without a request, or with one that is damaged."""
+    value = decode_entry(entries[0]) if entries else None
     if not isinstance(value, dict) or not isinstance(value.get("to"), str) or not value["to"]:
         return None
     ready = value.get("ready")
@@ -36,32 +36,32 @@ def promotion_request_of(entries: Any) -> PromotionRequest | None:
 
 
 class PromotionTracker:
-    """What one orchestrator remembers of the wishes it has seen."""
+    """The requests that one orchestrator has seen and answered."""
 
     def __init__(self) -> None:
-        self._answered = 0  # wishes up to this index need no answer any more
-        self._passed_over = 0  # wishes up to this index name somebody who left the free lock to us
-        self._seen: tuple[str, float] | None = None
+        self._answered_index = 0  # requests up to this index are answered
+        self._missed_index = 0  # requests up to this index name a manager that left the free lock to us
+        self._waiting: tuple[str, float] | None = None  # the named host, and since when we wait for its answer
 
-    def open(self, found: PromotionRequest | None) -> PromotionRequest | None:
-        """The wish, unless it has been answered."""
-        return found if found and found.index > self._answered else None
+    def pending(self, request: PromotionRequest | None) -> PromotionRequest | None:
+        """The request, unless it is answered."""
+        return request if request and request.index > self._answered_index else None
 
-    def answered(self, index: int) -> None:
-        self._answered, self._seen = max(self._answered, index), None
+    def mark_answered(self, index: int) -> None:
+        self._answered_index, self._waiting = max(self._answered_index, index), None
 
-    def lock_taken(self, found: PromotionRequest | None) -> None:
-        """We are primary now, whoever was named."""
-        self._passed_over, self._seen = found.index if found else 0, None
+    def lock_acquired(self, request: PromotionRequest | None) -> None:
+        """We are primary now, whoever the request names."""
+        self._missed_index, self._waiting = request.index if request else 0, None
 
-    def refusal(self, desired: PromotionRequest, can_be_primary: bool, at: float) -> str | None:
-        """Why the primary declines a wish that names another; "" while it waits for that one's answer; None: hand over."""
-        if self._seen is None or self._seen[0] != desired.to:
-            self._seen = (desired.to, at)
-        if desired.index <= self._passed_over:
+    def refusal(self, request: PromotionRequest, can_be_primary: bool, now: float) -> str | None:
+        """Why we decline a request for another host; "" while we wait for that host's answer; None: hand over."""
+        if self._waiting is None or self._waiting[0] != request.to:
+            self._waiting = (request.to, now)
+        if request.index <= self._missed_index:
             return "did not take the lock in time"
         if not can_be_primary:
             return "is no manager whose orchestrator Consul calls passing"
-        if desired.ready:
+        if request.ready:
             return None
-        return "" if at - self._seen[1] < READY_WITHIN else f"did not say within {READY_WITHIN:.0f} s that it is ready"
+        return "" if now - self._waiting[1] < READY_TIMEOUT else f"did not say within {READY_TIMEOUT:.0f} s that it is ready"

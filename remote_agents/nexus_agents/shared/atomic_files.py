@@ -1,4 +1,4 @@
-"""Files that an agent must find whole after a power cut."""
+"""Atomic file writes: after a power cut a file is the old one or the new one."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import contextlib
 import os
 
 
-def write(path: str | os.PathLike[str], text: str, mode: int) -> None:
-    """Whole or not at all, on the disk when it returns, and never readable by more than `mode` says."""
-    fresh = f"{os.fspath(path)}.new"
+def write_atomically(path: str | os.PathLike[str], text: str, mode: int) -> None:
+    """Whole or not at all, on the disk on return, and at no moment readable by more than `mode` allows. OSError."""
+    temporary = f"{os.fspath(path)}.new"
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(fresh)
+        os.unlink(temporary)
     try:
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), mode)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(fresh, path)
+        os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(fresh)
+            os.unlink(temporary)
         raise
     folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
     try:

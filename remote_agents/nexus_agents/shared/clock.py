@@ -1,4 +1,4 @@
-"""The one clock by which agents measure: it never jumps, and it counts the time that the machine slept."""
+"""The one clock that agents measure time by: it never jumps, and it runs on while the machine sleeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words to systemd and to the journal."""
+"""Messages to systemd and to the journal, and what every agent does at its start."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import socket
 import threading
 import traceback
 
+# Taken out of the environment: otherwise our child systemctl would notify systemd too.
+_SOCKET = os.environ.pop("NOTIFY_SOCKET", "")
+
 
 def log(text: str) -> None:
     """One line in the journal."""
     print(" ".join(text.splitlines()), flush=True)
 
 
-# Taken out of the environment: systemctl, our child, would speak to it as well.
-_SOCKET = os.environ.pop("NOTIFY_SOCKET", "")
-
-
 def notify(text: str) -> None:
-    """`READY=1`, `WATCHDOG=1`, `STATUS=...` to systemd; nothing where the unit does not listen."""
+    """`READY=1`, `WATCHDOG=1`, `STATUS=...` to systemd; does nothing where the unit has no notify socket."""
     path = _SOCKET
     if not path:
         return
@@ -28,7 +27,7 @@ def notify(text: str) -> None:
 
 
 def exit_on_thread_failure() -> None:
-    """A thread that dies of a fault of ours takes the process with it: systemd starts it anew, and nothing goes on half."""
+    """An uncaught exception in any thread ends the process: systemd restarts it, so no agent runs with a thread less."""
 
     def end(args: threading.ExceptHookArgs) -> None:
         traceback.print_exception(args.exc_type, args.exc_value, args.exc_traceback)
@@ -37,7 +36,7 @@ def exit_on_thread_failure() -> None:
     threading.excepthook = end
 
 
-def token(path: str) -> str:
-    """The agent's own Consul token: in a file that is its user's alone, never in argv or environment."""
+def read_token(path: str) -> str:
+    """The agent's Consul token: from a file that only its user can read, never from argv or the environment."""
     with open(path, encoding="ascii") as file:
         return file.read().strip()

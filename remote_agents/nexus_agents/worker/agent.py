@@ -1,4 +1,4 @@
-"""nexus-worker: makes its host match its orders. Consul may be away: the last orders are on disk, and nothing waits."""
+"""nexus-worker: makes its host match its orders. It also works while Consul is away, from the last orders on disk."""
 
 from __future__ import annotations
 
@@ -11,56 +11,57 @@ from pathlib import Path
 from typing import Any
 
 from ..shared import kv_schema
-from ..shared.atomic_files import write
+from ..shared.atomic_files import write_atomically
 from ..shared.blocking_query import Watch
 from ..shared.clock import now
-from ..shared.consul_api import Consul, decoded
+from ..shared.consul_api import Consul, decode_entry
 from ..shared.notify import log, notify
 from . import systemd
 from .consul_registration import Registrar
 from .cpu_meter import CpuMeter
 from .cpu_usage import CpuUsage
-from .instance_steps import DRAIN, Evaluation, InstanceHistory, Step, Unit, evaluate
+from .instance_steps import DRAIN_TIME, Evaluation, InstanceHistory, Step, Unit, evaluate
 from .reports import Reporter, service_reports
 
-TICK = 1.0  # seconds between two looks at systemd without any news
-FIRST_CHECKS_WAIT = 1.0  # seconds: whoever reports before it knows its checks would call all of them starting
+POLL_INTERVAL = 1.0  # seconds between two turns of the loop without any news
+FIRST_CHECKS_WAIT = 1.0  # seconds: a report without the checks' state would call every instance starting
+STOP_TIMEOUT = 3600.0  # seconds
 Specs = Mapping[str, dict[str, Any]]
 
 
 class Worker:
-    """`settings`: {"host", "address": what we bind, "advertise": what the others reach us by, "state": folder}."""
+    """The loop. `settings`: {"host", "address": checks connect to it, "advertise": other hosts do, "state": folder}."""
 
     def __init__(self, settings: Mapping[str, Any], consul: Consul) -> None:
         self._host, self._consul = settings["host"], consul
-        self._file = Path(settings["state"]) / "orders.json"
+        self._orders_file = Path(settings["state"]) / "orders.json"
         self._changed = threading.Event()
         self._registrar = Registrar(consul, settings["address"], settings["advertise"], self._changed)
         self._orders: dict[str, Any] | None = self._load_orders()
-        self._memory: dict[str, InstanceHistory] = {}
-        self._stop_threads: dict[str, threading.Thread] = {}  # a stop may take its time; the others go on
-        self._cpu = CpuUsage()
+        self._histories: dict[str, InstanceHistory] = {}
+        self._stop_threads: dict[str, threading.Thread] = {}  # a stop may take long; the other services do not wait
+        self._cpu_usage = CpuUsage()
         self._cpu_meter = CpuMeter()
-        self._reports = Reporter(consul, self._host)
+        self._reporter = Reporter(consul, self._host)
         self._stopping = False
 
     def run(self) -> None:
         signal.signal(signal.SIGTERM, lambda *_: self.stop())
         self._registrar.start()
-        self._reports.start()
+        self._reporter.start()
         self._cpu_meter.start()
         Watch(self._consul, f"/v1/kv/{kv_schema.orders_key(self._host)}", self._on_orders).start()
         notify("READY=1")
-        self._registrar.looked.wait(FIRST_CHECKS_WAIT)
+        self._registrar.checks_known.wait(FIRST_CHECKS_WAIT)
         while not self._stopping:
             notify("WATCHDOG=1")
             self._reconcile()
-            self._changed.wait(TICK)
+            self._changed.wait(POLL_INTERVAL)
             self._changed.clear()
         if systemd.host_is_stopping():
             log("the host is stopping: its instances leave Consul first")
-            self._registrar.want({}, frozenset())
-            time.sleep(DRAIN)
+            self._registrar.set_desired({}, frozenset())
+            time.sleep(DRAIN_TIME)
         log("stopped; the services go on")
 
     def stop(self) -> None:
@@ -68,65 +69,68 @@ class Worker:
         self._changed.set()
 
     def _on_orders(self, entries: Any) -> None:
-        """New orders. Those of an older epoch come from a primary that is none any more; older ones of the same epoch from
-        a manager that is cut off or still catches up, for any may answer."""
-        fresh = decoded(entries[0]) if entries else None
-        if not isinstance(fresh, dict) or not _are_orders(fresh):
-            return  # no word is no order: what runs goes on
-        fresh["index"] = int(entries[0]["ModifyIndex"])
+        """Takes new orders; a missing, empty or damaged value changes nothing.
+
+        Orders of an older epoch come from a former primary. Older orders of the same epoch come from a manager that is
+        partitioned or still catches up, as any server may answer.
+        """
+        orders = decode_entry(entries[0]) if entries else None
+        if not isinstance(orders, dict) or not _are_orders(orders):
+            return
+        orders["index"] = int(entries[0]["ModifyIndex"])
         last = self._orders or {"epoch": 0}
-        if fresh["epoch"] < last["epoch"]:
-            log(f"refused orders of epoch {fresh['epoch']}: epoch {last['epoch']} has been here")
+        if orders["epoch"] < last["epoch"]:
+            log(f"refused orders of epoch {orders['epoch']}: epoch {last['epoch']} has been here")
             return
-        if fresh["epoch"] == last["epoch"] and fresh["index"] < last.get("index", 0):
+        if orders["epoch"] == last["epoch"] and orders["index"] < last.get("index", 0):
             return
-        if fresh != self._orders:
+        if orders != self._orders:
             try:
-                self._store_orders(fresh)
+                self._store_orders(orders)
             except OSError as error:
                 log(f"the orders could not be kept on disk, and are carried out all the same: {error}")
-            log(f"orders of epoch {fresh['epoch']}: {', '.join(sorted(fresh['services'])) or 'nothing to run'}")
-            self._orders = fresh
+            log(f"orders of epoch {orders['epoch']}: {', '.join(sorted(orders['services'])) or 'nothing to run'}")
+            self._orders = orders
             self._changed.set()
 
     def _reconcile(self) -> None:
         if self._orders is None:
-            return  # none on disk, none from Consul yet: no word is no order
+            return  # neither on disk nor from Consul: whatever runs goes on
         specs: Specs = self._orders["services"]
         try:
             units, cpu_times = systemd.units()
         except systemd.SystemdError as error:
             log(f"systemd does not answer, so nothing is touched: {error}")
             return
-        self._cpu_meter.want(specs, cpu_times)
-        by_systemd = {n: used for n, used in cpu_times.items() if n in specs and specs[n]["image"] is None}
-        cpus = {**self._cpu.percents(by_systemd, now()), **self._cpu_meter.percents}
-        found = {}
+        self._cpu_meter.set_targets(specs, cpu_times)
+        from_systemd = {n: ns for n, ns in cpu_times.items() if n in specs and specs[n]["image"] is None}
+        cpus = {**self._cpu_usage.percents(from_systemd, now()), **self._cpu_meter.percents}
+        evaluations = {}
         for name in sorted(units.keys() | specs.keys()):
             unit, spec = units.get(name, Unit(None, "inactive")), specs.get(name)
-            if self._busy(name):
-                found[name] = Evaluation(self._memory.get(name, InstanceHistory()), None, False, "stopping")
+            if self._is_stopping(name):
+                evaluations[name] = Evaluation(self._histories.get(name, InstanceHistory()), None, False, "stopping")
                 continue
-            # what ran before this agent came is none of its crashes
-            memory = self._memory.get(name) or InstanceHistory(now(), unit.active == "active", unit.restarts)
-            verdict = evaluate(name, spec, unit, self._passing(name), memory, now())
-            self._memory[name] = verdict.memory
-            found[name] = verdict
-            if verdict.step:
-                self._take(verdict.step, spec)
-        alive = frozenset(n for n, u in units.items() if u.active == "active")
-        self._registrar.want({n: specs[n] for n, v in found.items() if v.listed and n in specs}, alive)
-        self._reports.tell({"epoch": self._orders["epoch"], "services": service_reports(found, units, cpus)})
+            # restarts from before this agent's start do not count as crashes
+            history = self._histories.get(name) or InstanceHistory(now(), unit.active == "active", unit.restarts)
+            evaluation = evaluate(name, spec, unit, self._passing(name), history, now())
+            self._histories[name] = evaluation.history
+            evaluations[name] = evaluation
+            if evaluation.step:
+                self._execute(evaluation.step, spec)
+        running = frozenset(n for n, u in units.items() if u.active == "active")
+        self._registrar.set_desired({n: specs[n] for n, e in evaluations.items() if e.registered and n in specs}, running)
+        self._reporter.update({"epoch": self._orders["epoch"], "services": service_reports(evaluations, units, cpus)})
 
     def _passing(self, name: str) -> bool | None:
-        """With Consul's agent away its last word is old: no reason to kill anything."""
-        return self._registrar.passing.get(name) if self._registrar.fresh() else None
+        """None while Consul's agent is away: a check's old state is no reason to kill a process."""
+        return self._registrar.passing.get(name) if self._registrar.is_fresh() else None
 
-    def _busy(self, name: str) -> bool:
-        hand = self._stop_threads.get(name)
-        return hand is not None and hand.is_alive()
+    def _is_stopping(self, name: str) -> bool:
+        thread = self._stop_threads.get(name)
+        return thread is not None and thread.is_alive()
 
-    def _take(self, step: Step, spec: dict[str, Any] | None) -> None:
+    def _execute(self, step: Step, spec: dict[str, Any] | None) -> None:
         log(f"{step.verb} {step.service}: {step.why}")
         if step.verb == "start" and spec:
             systemd.start(spec, self._host)
@@ -135,27 +139,27 @@ class Worker:
         elif step.verb == "kill":
             systemd.kill(step.service)
         elif step.verb == "stop":
-            hand = threading.Thread(target=systemd.stop, args=(step.service, 3600.0), daemon=True)
-            self._stop_threads[step.service] = hand
-            hand.start()
+            thread = threading.Thread(target=systemd.stop, args=(step.service, STOP_TIMEOUT), daemon=True)
+            self._stop_threads[step.service] = thread
+            thread.start()
         self._changed.set()
 
     def _load_orders(self) -> dict[str, Any] | None:
-        """None: what runs goes on until there are orders."""
+        """The orders on disk. None for a missing or damaged file: then whatever runs goes on until orders arrive."""
         try:
-            found = json.loads(self._file.read_text(encoding="utf-8"))
+            orders = json.loads(self._orders_file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError):
-            found = None
-        if not isinstance(found, dict) or not _are_orders(found):
-            log(f"{self._file} is damaged: waiting for new orders")
+            orders = None
+        if not isinstance(orders, dict) or not _are_orders(orders):
+            log(f"{self._orders_file} is damaged: waiting for new orders")
             return None
-        log(f"from disk: orders of epoch {found['epoch']}")
-        return dict(found)
+        log(f"from disk: orders of epoch {orders['epoch']}")
+        return dict(orders)
 
     def _store_orders(self, orders: Mapping[str, Any]) -> None:
-        write(self._file, json.dumps(orders), 0o600)
+        write_atomically(self._orders_file, json.dumps(orders), 0o600)
 
 
 def _are_orders(value: Any) -> bool:

@@ -1,6 +1,6 @@
-"""The worker's half of Consul: what runs here is registered with its check, what goes is taken out.
+"""Registers this host's instances with their checks at Consul's agent, removes old ones, and reads the checks' state.
 
-A thread of its own, for a register may hang for seconds when the servers are away; the worker never waits for it.
+A thread of its own: a registration may hang for seconds while the servers are away, and the worker never waits for it.
 """
 
 from __future__ import annotations
@@ -14,125 +14,132 @@ from ..shared.clock import now
 from ..shared.consul_api import Consul, ConsulError
 from ..shared.notify import log
 
-FRESH = 2.0  # seconds; a look is due every half
+INTERVAL = 0.5  # seconds between two turns
+FRESH = 2.0  # seconds for which the checks' state counts as current
+REGISTER_TIMEOUT = 10.0  # seconds
 REREGISTER_TIMEOUT = 2.0  # seconds
 PREFIX = kv_schema.instance_id("")
 REVISION = "nexus_revision"
+Specs = Mapping[str, Mapping[str, Any]]
 
 
 def registration(spec: Mapping[str, Any], address: str, advertise: str) -> dict[str, Any]:
-    """What the agent is told of an instance. `address`: where the check looks; `advertise`: where the others do."""
-    check, port = spec["check"], spec["port"]
-    if check["kind"] == "ttl":  # the worker vouches for the process, as long as systemd does
-        told: dict[str, Any] = {"TTL": "10s"}
+    """The body of a registration. `address`: where the check connects; `advertise`: where other hosts connect."""
+    kind, port = spec["check"]["kind"], spec["port"]
+    if kind == "ttl":  # the worker reports the process as passing while systemd calls it active
+        check: dict[str, Any] = {"TTL": "10s"}
     else:
-        where = f"http://{address}:{port}{check['path']}" if check["kind"] == "http" else f"{address}:{port}"
-        told = {
-            check["kind"].upper(): where,
-            "Interval": _drain_then(check["interval"]),
-            "Timeout": _drain_then(check["timeout"]),
-        }
-    own = kv_schema.instance_id(spec["name"])
+        target = f"http://{address}:{port}{spec['check']['path']}" if kind == "http" else f"{address}:{port}"
+        interval, timeout = _milliseconds(spec["check"]["interval"]), _milliseconds(spec["check"]["timeout"])
+        check = {kind.upper(): target, "Interval": interval, "Timeout": timeout}
+    instance = kv_schema.instance_id(spec["name"])
     return {
-        "ID": own, "Name": spec["name"], "Address": advertise, "Port": port or 0, "Tags": ["nexus"],
-        "Meta": {REVISION: spec["revision"]}, "Check": {**told, "CheckID": f"service:{own}"},
+        "ID": instance, "Name": spec["name"], "Address": advertise, "Port": port or 0, "Tags": ["nexus"],
+        "Meta": {REVISION: spec["revision"]}, "Check": {**check, "CheckID": f"service:{instance}"},
     }  # fmt: skip
 
 
-def _drain_then(seconds: float) -> str:
+def _milliseconds(seconds: float) -> str:
     return f"{round(seconds * 1000)}ms"
 
 
 class Registrar(threading.Thread):
-    """Set `listed` (service -> spec) and `alive` (services whose process runs); read `passing`."""
+    """Call `set_desired`; read `passing`: service -> whether all its checks pass."""
 
     def __init__(self, consul: Consul, address: str, advertise: str, changed: threading.Event) -> None:
+        """`changed`: set by the registrar when `passing` changes."""
         super().__init__(name="registrar", daemon=True)
-        self._consul, self._address, self._advertise = consul.again(), address, advertise
-        self._changed = changed  # ours to set: the checks say something new
+        self._consul, self._address, self._advertise = consul.clone(), address, advertise
+        self._changed = changed
         self._due = threading.Event()
-        self._listed: Mapping[str, Mapping[str, Any]] | None = None
-        self._alive: frozenset[str] = frozenset()
+        self._desired: Specs | None = None  # None: the worker does not know yet what runs
+        self._running: frozenset[str] = frozenset()
         self.passing: Mapping[str, bool] = {}
-        self.looked = threading.Event()  # once the agent has answered
-        self._looked_at = float("-inf")
-        self._refused = False
+        self.checks_known = threading.Event()  # set once the agent has answered
+        self._checked_at = float("-inf")
+        self._failing = False
         self._registered: set[str] = set()  # what this process has registered
 
-    def want(self, listed: Mapping[str, Mapping[str, Any]], alive: frozenset[str]) -> None:
-        """From now on exactly these instances are to be registered."""
-        new = self._listed is None or listed.keys() != self._listed.keys()
-        self._listed, self._alive = listed, alive
-        if new:
+    def set_desired(self, desired: Specs, running: frozenset[str]) -> None:
+        """From now on exactly these instances are registered. `running`: services whose process runs."""
+        different = self._desired is None or desired.keys() != self._desired.keys()
+        self._desired, self._running = desired, running
+        if different:
             self._due.set()
 
-    def fresh(self) -> bool:
-        """Whether `passing` is the agent's word of now: registering may take its time, and the agent may be gone."""
-        return now() - self._looked_at <= FRESH
+    def is_fresh(self) -> bool:
+        """Whether `passing` is current: a registration may hang, and the agent may be gone."""
+        return now() - self._checked_at <= FRESH
 
     def run(self) -> None:
         while True:
             try:
                 self._reconcile()
-                self._refused = False
+                self._failing = False
             except (ConsulError, AttributeError, TypeError, KeyError, ValueError) as error:
-                if not self._refused:
+                if not self._failing:
                     log(f"Consul's agent does not answer as it should; the services go on: {error}")
-                self._refused = True
-            self._due.wait(0.5)
+                self._failing = True
+            self._due.wait(INTERVAL)
             self._due.clear()
 
     def _reconcile(self) -> None:
-        _, known = self._consul.get("/v1/agent/services")
+        registered = self._read()
+        if self._desired is None:  # leave what the process before us has registered
+            return
+        errors = []
+        for name in registered.keys() - self._desired.keys():
+            try:
+                path = f"/v1/agent/service/deregister/{kv_schema.instance_id(name)}"
+                self._consul.put(path, timeout=REGISTER_TIMEOUT)
+                self._registered.discard(name)
+            except ConsulError as error:
+                errors.append(error)
+        for name, spec in self._desired.items():
+            try:
+                self._register(name, spec, registered.get(name))
+            except ConsulError as error:  # one that is refused must not keep the others out
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        self._reregister(self._desired)
+
+    def _read(self) -> Specs:
+        """Reads the checks into `passing`. Service -> registration, of our instances."""
+        _, services = self._consul.get("/v1/agent/services")
         _, checks = self._consul.get("/v1/agent/checks")
-        mine = {i[len(PREFIX) :]: s for i, s in (known or {}).items() if i.startswith(PREFIX)}
-        found: dict[str, bool] = {}
+        registered = {i[len(PREFIX) :]: s for i, s in (services or {}).items() if i.startswith(PREFIX)}
+        passing: dict[str, bool] = {}
         for check in checks.values():
             if check["ServiceID"].startswith(PREFIX):
                 name = check["ServiceID"][len(PREFIX) :]
-                found[name] = found.get(name, True) and check["Status"] == "passing"
-        self._looked_at = now()
-        self.looked.set()
-        if found != self.passing:
-            self.passing = found
+                passing[name] = passing.get(name, True) and check["Status"] == "passing"
+        self._checked_at = now()
+        self.checks_known.set()
+        if passing != self.passing:
+            self.passing = passing
             self._changed.set()
-        if self._listed is None:  # not told yet what runs: what is registered from before stays
-            return
-        faults = []
-        for name in mine.keys() - self._listed.keys():
-            try:
-                self._consul.put(f"/v1/agent/service/deregister/{kv_schema.instance_id(name)}", timeout=10.0)
-                self._registered.discard(name)
-            except ConsulError as error:
-                faults.append(error)
-        for name, spec in self._listed.items():
-            try:
-                self._list(name, spec, mine.get(name))
-            except ConsulError as error:  # one that is refused must not keep the others out
-                faults.append(error)
-        if faults:
-            raise faults[0]
-        self._reregister(self._listed)
+        return registered
 
-    def _reregister(self, listed: Mapping[str, Mapping[str, Any]]) -> None:
-        """Registers anew what another process has: the agent tells the servers of a service with the token that it was
-        registered with, and a rotation has deleted the one of before. One a turn and briefly, for nothing else waits
-        for it; the check keeps its state."""
-        if name := next(iter(listed.keys() - self._registered), None):
-            wanted = registration(listed[name], self._address, self._advertise)
-            self._consul.put("/v1/agent/service/register", wanted, timeout=REREGISTER_TIMEOUT)
+    def _reregister(self, desired: Specs) -> None:
+        """Registers again what another process has registered: the agent announces a service to the servers with the
+        token of its registration, and a rotation has deleted the old token. One a turn, with a short timeout: nothing
+        else waits for it. The check keeps its state."""
+        if name := next(iter(desired.keys() - self._registered), None):
+            body = registration(desired[name], self._address, self._advertise)
+            self._consul.put("/v1/agent/service/register", body, timeout=REREGISTER_TIMEOUT)
             self._registered.add(name)
 
-    def _list(self, name: str, spec: Mapping[str, Any], known: Mapping[str, Any] | None) -> None:
-        wanted = registration(spec, self._address, self._advertise)
-        if not is_registered_as(known, wanted):
-            self._consul.put("/v1/agent/service/register", wanted, timeout=10.0)
+    def _register(self, name: str, spec: Mapping[str, Any], current: Mapping[str, Any] | None) -> None:
+        body = registration(spec, self._address, self._advertise)
+        if not is_registered_as(current, body):
+            self._consul.put("/v1/agent/service/register", body, timeout=REGISTER_TIMEOUT)
             self._registered.add(name)
         if spec["check"]["kind"] == "ttl":
-            verb = "pass" if name in self._alive else "fail"
+            verb = "pass" if name in self._running else "fail"
             self._consul.put(f"/v1/agent/check/{verb}/service:{kv_schema.instance_id(name)}")
 
 
-def is_registered_as(have: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> bool:
-    """Registered as wanted; the check follows from the revision, which stands in Meta."""
-    return have is not None and all(have.get(k) == wanted[k] for k in ("Address", "Port", "Meta"))
+def is_registered_as(current: Mapping[str, Any] | None, desired: Mapping[str, Any]) -> bool:
+    """Whether address, port and revision are equal; the check follows from the revision, which Meta has."""
+    return current is not None and all(current.get(k) == desired[k] for k in ("Address", "Port", "Meta"))

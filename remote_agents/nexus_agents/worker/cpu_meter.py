@@ -1,7 +1,8 @@
-"""CPU time that systemd does not count for an instance: a container is no child of its unit, which has Docker's client
-alone; and where cgroup v1 has `cpu` and `cpuacct` apart, as on some machines for containers, systemd counts nothing.
+"""CPU time of the instances that systemd cannot measure, from Docker and from /proc.
 
-A thread of its own, for Docker may take its time; the worker never waits for it.
+A container is no child of its unit, which contains Docker's client alone. And where cgroup v1 has `cpu` and `cpuacct`
+apart, as on some container hosts, systemd measures nothing. Docker may be slow, so the meter is a thread of its own,
+and the worker never waits for it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import http.client
 import json
 import os
 import re
-import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -20,118 +20,109 @@ from typing import Any, NamedTuple
 
 from ..shared.clock import now
 from ..shared.kv_schema import instance_id, unit_name
+from ..shared.unix_http import UnixConnection
 from .cpu_usage import CpuUsage
 
-PERIOD = 1.0  # seconds between two looks
-DOCKER = "/run/docker.sock"
-_PATIENCE = 3.0  # seconds for an answer of Docker
-_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+INTERVAL = 1.0  # seconds between two measurements
+DOCKER_SOCKET = "/run/docker.sock"
+DOCKER_TIMEOUT = 3.0  # seconds
+_NS_PER_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _UNIT = re.compile(rf"/({re.escape(unit_name('*')).replace(re.escape('*'), '[^/]+')})$", re.MULTILINE)
 
 
 class CpuMeter(threading.Thread):
-    """Set what is `wanted`; read `percents`: service -> percent of one core, of those that could be measured."""
+    """Call `set_targets`; read `percents`: service -> percent of one core, where it could be measured."""
 
     def __init__(self) -> None:
         super().__init__(name="meter", daemon=True)
-        self._wanted: Mapping[str, bool] = {}
+        self._targets: Mapping[str, bool] = {}  # service -> whether it is a container
         self._totals = CpuTotals()
         self.percents: Mapping[str, float] = {}
 
-    def want(self, specs: Mapping[str, Mapping[str, Any]], counted: Mapping[str, int]) -> None:
-        """From now on those that are scaled by their CPU and that systemd cannot measure. `counted`: what it did."""
-        self._wanted = {
+    def set_targets(self, specs: Mapping[str, Mapping[str, Any]], cpu_times: Mapping[str, int]) -> None:
+        """Measures the services that scale by CPU and that systemd cannot measure. `cpu_times`: systemd's, -1: none."""
+        self._targets = {
             name: spec["image"] is not None
             for name, spec in specs.items()
-            if spec["replicas"]["cpu"] is not None and (spec["image"] is not None or counted.get(name, 0) < 0)
+            if spec["replicas"]["cpu"] is not None and (spec["image"] is not None or cpu_times.get(name, 0) < 0)
         }
 
     def run(self) -> None:
-        cpu = CpuUsage()
+        usage = CpuUsage()
         while True:
-            self.percents = cpu.percents(self._used(self._wanted), now())
-            time.sleep(PERIOD)
+            self.percents = usage.percents(self._measure(self._targets), now())
+            time.sleep(INTERVAL)
 
-    def _used(self, wanted: Mapping[str, bool]) -> dict[str, int]:
-        """Service -> CPU time in ns, -1 where nobody knows. `wanted`: whether it is a container."""
-        units = {} if all(wanted.values()) else self._totals.after(processes())
+    def _measure(self, targets: Mapping[str, bool]) -> dict[str, int]:
+        """Service -> CPU time in ns, -1 where it is unknown."""
+        units = {} if all(targets.values()) else self._totals.update(unit_processes())
         return {
-            name: container(instance_id(name)) if boxed else units.get(unit_name(name), -1)
-            for name, boxed in wanted.items()
+            name: container_cpu_time(instance_id(name)) if is_container else units.get(unit_name(name), -1)
+            for name, is_container in targets.items()
         }
 
 
 class Process(NamedTuple):
-    """`own`: ns of its own; `ended`: of its children that have ended and that it has waited for."""
+    """CPU time in ns. `children`: of its ended children that it has waited for."""
 
     unit: str
     own: int
-    ended: int
+    children: int
 
 
-Processes = Mapping[tuple[int, int], Process]  # by pid and start, for a pid alone may have been given away again
+Processes = Mapping[tuple[int, int], Process]  # by pid and start time, as a pid alone may be reused
 
 
 class CpuTotals:
-    """What units have used in all. Pure, between two looks: a process that has ended takes its time with it, unless its
-    parent has waited for it; then it stands there a second time, and only what was not seen of it counts."""
+    """Total CPU time of units. Pure.
+
+    A process that ends takes its time with it, unless its parent has waited for it. Then the parent's `children`
+    repeats time that was counted before, and only the rest is new.
+    """
 
     def __init__(self) -> None:
         self._before: Processes = {}
-        self._total: dict[str, int] = {}
+        self._totals: dict[str, int] = {}
 
-    def after(self, found: Processes) -> dict[str, int]:
-        """Unit -> ns, of those that have processes. Never less than at the look before while one of them lives."""
+    def update(self, processes: Processes) -> dict[str, int]:
+        """Unit -> ns, of the units that have processes. A unit's total never falls while one of its processes lives."""
         new: dict[str, int] = {}
-        ended: dict[str, int] = {}
-        for key, process in found.items():
+        children: dict[str, int] = {}
+        for key, process in processes.items():
             before = self._before.get(key, Process(process.unit, 0, 0))
             new[process.unit] = new.get(process.unit, 0) + process.own - before.own
-            ended[process.unit] = ended.get(process.unit, 0) + process.ended - before.ended
+            children[process.unit] = children.get(process.unit, 0) + process.children - before.children
         for key, process in self._before.items():
-            if key not in found and process.unit in ended:
-                ended[process.unit] -= process.own + process.ended
-        self._total = {u: self._total.get(u, 0) + used + max(0, ended[u]) for u, used in new.items()}
-        self._before = found
-        return dict(self._total)
+            if key not in processes and process.unit in children:
+                children[process.unit] -= process.own + process.children
+        self._totals = {u: self._totals.get(u, 0) + own + max(0, children[u]) for u, own in new.items()}
+        self._before = processes
+        return dict(self._totals)
 
 
-def processes(root: Path = Path("/proc")) -> Processes:
-    """Those of our units. proc(5): utime to cstime and starttime of `stat`, in clock ticks; the unit ends the path in
-    `cgroup`, v1 and v2 alike."""
-    found = {}
+def unit_processes(root: Path = Path("/proc")) -> Processes:
+    """The processes of our units. From proc(5): utime to cstime and starttime in `stat`, in clock ticks; the path in
+    `cgroup` ends with the unit's name, in v1 and v2 alike."""
+    processes = {}
     for folder in root.iterdir():
         if folder.name.isdecimal():
-            with contextlib.suppress(OSError, ValueError):  # it has ended, or ends
+            with contextlib.suppress(OSError, ValueError):  # the process has just ended
                 if unit := _UNIT.search((folder / "cgroup").read_text()):
                     fields = (folder / "stat").read_text().rpartition(")")[2].split()
-                    user, system, of_children, for_children = (int(ticks) * _TICK for ticks in fields[11:15])
+                    user, system, children_user, children_system = (int(ticks) * _NS_PER_TICK for ticks in fields[11:15])
                     key = int(folder.name), int(fields[19])
-                    found[key] = Process(unit[1], user + system, of_children + for_children)
-    return found
+                    processes[key] = Process(unit[1], user + system, children_user + children_system)
+    return processes
 
 
-def container(name: str, address: str = DOCKER) -> int:
-    """ns that the container has used, by the engine's word (Docker's API 1.41 and newer, Docker 20.10); -1: no answer."""
-    link = _Local(address)
+def container_cpu_time(name: str, socket: str = DOCKER_SOCKET) -> int:
+    """The container's CPU time in ns, from Docker (API 1.41 and newer, Docker 20.10); -1: no answer."""
+    connection = UnixConnection(socket, DOCKER_TIMEOUT)
     try:
-        link.request("GET", f"/containers/{name}/stats?stream=false&one-shot=true")
-        said = json.loads(link.getresponse().read())
-        return int(said["cpu_stats"]["cpu_usage"]["total_usage"])
+        connection.request("GET", f"/containers/{name}/stats?stream=false&one-shot=true")
+        stats = json.loads(connection.getresponse().read())
+        return int(stats["cpu_stats"]["cpu_usage"]["total_usage"])
     except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
         return -1
     finally:
-        link.close()
-
-
-class _Local(http.client.HTTPConnection):
-    """HTTP over a socket of this host."""
-
-    def __init__(self, address: str) -> None:
-        super().__init__("localhost", timeout=_PATIENCE)
-        self._address = address
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._address)
+        connection.close()

@@ -1,4 +1,4 @@
-"""What a worker does next: pure. From its orders, systemd's units and Consul's checks to steps, one service at a time."""
+"""The next step for one service's instance, from its spec, its systemd unit and its Consul checks. Pure."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-CRASHES = 5  # ends in a row, never having passed, that make a crash loop
-FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0  # seconds: the back-off doubles between these
+CRASH_LIMIT = 5  # restarts in a row without a pass that make a crash loop
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0  # seconds: the back-off doubles from the first to the longest
 START_GRACE = 60.0  # seconds that an instance may take until it passes for the first time
-DRAIN = 1.5  # seconds between leaving Consul and being stopped: the balancer's upstreams follow within one
+DRAIN_TIME = 1.5  # seconds from leaving Consul to the stop: the balancer's upstreams follow within one second
 Verb = Literal["start", "stop", "kill", "pause"]
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """systemd's word. `revision` None: there is no unit file of ours."""
+    """A unit as systemd has it. `revision`: from our unit file; None without one. `restarts`: systemd's NRestarts."""
 
     revision: str | None
     active: str  # active | activating | deactivating | inactive | failed
@@ -25,13 +25,13 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class InstanceHistory:
-    """What we remember of an instance. Times are seconds of our own clock; None: not so now."""
+    """What the worker remembers of an instance. Times are seconds of this host's clock; None: does not apply now."""
 
     started_at: float = 0.0
-    passed: bool = False  # since it was started last
-    restarts: int = 0  # of these restarts we know
-    crashes: int = 0
-    pauses: int = 0
+    passed: bool = False  # since its last start
+    restarts: int = 0  # systemd's count at the last turn
+    crashes: int = 0  # restarts in a row without a pass
+    pauses: int = 0  # crash loops in a row without a pass
     paused_until: float | None = None
     critical_since: float | None = None
     draining_since: float | None = None
@@ -39,7 +39,8 @@ class InstanceHistory:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """start: write the unit and (re)start it; stop: and remove it; kill: hung, systemd starts it again; pause: back-off."""
+    """start: write the unit and (re)start it; stop: stop it and remove the unit; kill: it hangs, systemd restarts it;
+    pause: stop it for a back-off."""
 
     verb: Verb
     service: str
@@ -48,87 +49,90 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One service's turn. `listed`: whether it is to be registered in Consul now; `state` as in wire.REPORT."""
+    """One turn's result for a service. `registered`: whether Consul should have it; `state`: as in kv_schema.REPORT."""
 
-    memory: InstanceHistory
+    history: InstanceHistory
     step: Step | None
-    listed: bool
+    registered: bool
     state: str
     note: str = ""
 
 
 def evaluate(
-    name: str, spec: Mapping[str, Any] | None, unit: Unit, passing: bool | None, memory: InstanceHistory, at: float
+    name: str, spec: Mapping[str, Any] | None, unit: Unit, passing: bool | None, history: InstanceHistory, now: float
 ) -> Evaluation:
-    """`spec` None: not wanted here; `passing` None: Consul does not know it."""
-    memory = _update_history(unit, passing, memory, at)
+    """`spec` None: the service is not ordered on this host. `passing` None: the state of its checks is unknown."""
+    history = _update_history(unit, passing, history, now)
     if spec is None:
-        return _drain_then(name, unit, memory, at, "stop", "it is not to run here")
+        return _drain_then(name, unit, history, now, "stop", "it is not to run here")
     if unit.revision is not None and unit.revision != spec["revision"] and unit.active == "active":
-        return _drain_then(name, unit, memory, at, "start", "a new version is due")
-    memory = replace(memory, draining_since=None)
-    due = unit.revision == spec["revision"]  # a new version need not wait for the old one's pause
-    if due and memory.paused_until is not None and at < memory.paused_until:
-        note = f"crashed {CRASHES} times without passing; next try in {memory.paused_until - at:.0f} s"
-        return Evaluation(memory, None, False, "looping", note)
-    if not due or unit.active in ("inactive", "failed"):
-        if due and memory.paused_until is None and at - memory.started_at < FIRST_PAUSE:
-            return Evaluation(memory, None, True, "starting", "it does not start; systemctl status says why")
-        kept = memory if due else InstanceHistory(restarts=unit.restarts)
-        fresh = replace(kept, started_at=at, passed=False, paused_until=None, critical_since=None)
+        return _drain_then(name, unit, history, now, "start", "a new version is due")
+    history = replace(history, draining_since=None)
+    current = unit.revision == spec["revision"]  # a new version does not wait for the old one's pause
+    if current and history.paused_until is not None and now < history.paused_until:
+        note = f"crashed {CRASH_LIMIT} times without passing; next try in {history.paused_until - now:.0f} s"
+        return Evaluation(history, None, False, "looping", note)
+    if not current or unit.active in ("inactive", "failed"):
+        if current and history.paused_until is None and now - history.started_at < FIRST_PAUSE:
+            return Evaluation(history, None, True, "starting", "it does not start; systemctl status says why")
+        base = history if current else InstanceHistory(restarts=unit.restarts)
+        started = replace(base, started_at=now, passed=False, paused_until=None, critical_since=None)
         why = "it is to run here" if unit.revision is None else f"it was {unit.active}"
-        return Evaluation(fresh, Step("start", name, why), True, *_starting_state(fresh))
-    return _supervise(name, spec, memory, passing, at)
+        return Evaluation(started, Step("start", name, why), True, *_starting_state(started))
+    return _supervise(name, spec, history, passing, now)
 
 
-def _update_history(unit: Unit, passing: bool | None, memory: InstanceHistory, at: float) -> InstanceHistory:
-    """Counts the ends of a process that never passed in between; the first pass forgives all."""
-    ended = unit.restarts - memory.restarts
-    if ended < 0:  # systemd has begun to count anew
-        memory = replace(memory, restarts=unit.restarts)
-    elif ended:
-        # one that is back before its check has missed it was killed, and does not crash
-        fine = memory.passed or passing
-        memory = replace(memory, crashes=0 if fine else memory.crashes + ended, restarts=unit.restarts,
-                         passed=False, started_at=at, critical_since=None)  # fmt: skip
+def _update_history(unit: Unit, passing: bool | None, history: InstanceHistory, now: float) -> InstanceHistory:
+    """Counts the restarts of a process that has not passed in between; the first pass resets the counts."""
+    restarts = unit.restarts - history.restarts
+    if restarts < 0:  # systemd has reset its counter
+        history = replace(history, restarts=unit.restarts)
+    elif restarts:
+        # `passing`: it is back before its check could fail, so something killed it; that is no crash
+        healthy = history.passed or passing
+        history = replace(history, crashes=0 if healthy else history.crashes + restarts, restarts=unit.restarts,
+                          passed=False, started_at=now, critical_since=None)  # fmt: skip
     elif passing and unit.active == "active":
-        memory = replace(memory, passed=True, crashes=0, pauses=0)
+        history = replace(history, passed=True, crashes=0, pauses=0)
     if passing or passing is None or unit.active != "active":
-        return replace(memory, critical_since=None)
-    return memory if memory.critical_since is not None else replace(memory, critical_since=at)
+        return replace(history, critical_since=None)
+    return history if history.critical_since is not None else replace(history, critical_since=now)
 
 
-def _drain_then(name: str, unit: Unit, memory: InstanceHistory, at: float, verb: Verb, why: str) -> Evaluation:
-    """Out of Consul first, then stopped: no request is on its way to it any more."""
+def _drain_then(name: str, unit: Unit, history: InstanceHistory, now: float, verb: Verb, why: str) -> Evaluation:
+    """Deregisters the instance first and takes the step DRAIN_TIME later: by then no request is on its way to it."""
     if unit.revision is None and unit.active in ("inactive", "failed"):
         return Evaluation(InstanceHistory(), None, False, "stopped")
-    since = memory.draining_since if memory.draining_since is not None else at
-    if unit.active == "active" and memory.passed and at - since < DRAIN:
-        return Evaluation(replace(memory, draining_since=since), None, False, "stopping", why)
-    fresh = InstanceHistory(started_at=at, restarts=unit.restarts)
-    return Evaluation(fresh, Step(verb, name, why), verb == "start", "stopping" if verb == "stop" else "starting")
+    since = history.draining_since if history.draining_since is not None else now
+    if unit.active == "active" and history.passed and now - since < DRAIN_TIME:
+        return Evaluation(replace(history, draining_since=since), None, False, "stopping", why)
+    started = InstanceHistory(started_at=now, restarts=unit.restarts)
+    return Evaluation(started, Step(verb, name, why), verb == "start", "stopping" if verb == "stop" else "starting")
 
 
-def _supervise(name: str, spec: Mapping[str, Any], memory: InstanceHistory, passing: bool | None, at: float) -> Evaluation:
-    if memory.crashes >= CRASHES:
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(memory.pauses, 10))
-        held = replace(memory, crashes=0, pauses=memory.pauses + 1, paused_until=at + pause)
-        why = f"crashed {memory.crashes} times without passing; next try in {pause:.0f} s"
-        return Evaluation(held, Step("pause", name, why), False, "looping", why)
-    # a TTL is our own word: when it is late, the instance is not to blame
-    if memory.critical_since is not None and spec["check"]["kind"] != "ttl":
-        ill, patience = at - memory.critical_since, hang_timeout(spec)
-        if not memory.passed:  # Consul asks for the first time at any moment within the interval
-            patience = max(START_GRACE, patience)
-        if ill >= patience:
-            hurt = replace(memory, critical_since=None, passed=False)
-            return Evaluation(hurt, Step("kill", name, f"its check has been critical for {ill:.0f} s"), True, "failed")
-    return Evaluation(memory, None, True, "running") if passing else Evaluation(memory, None, True, *_starting_state(memory))
+def _supervise(name: str, spec: Mapping[str, Any], history: InstanceHistory, passing: bool | None, now: float) -> Evaluation:
+    """Of an instance that has been started in the right revision: pause a crash loop, kill a hung process."""
+    if history.crashes >= CRASH_LIMIT:
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(history.pauses, 10))
+        paused = replace(history, crashes=0, pauses=history.pauses + 1, paused_until=now + pause)
+        why = f"crashed {history.crashes} times without passing; next try in {pause:.0f} s"
+        return Evaluation(paused, Step("pause", name, why), False, "looping", why)
+    # the worker itself reports a TTL check: when that is late, the instance is not to blame
+    if history.critical_since is not None and spec["check"]["kind"] != "ttl":
+        critical_for, timeout = now - history.critical_since, hang_timeout(spec)
+        if not history.passed:  # Consul runs a new check for the first time at a random moment within its interval
+            timeout = max(START_GRACE, timeout)
+        if critical_for >= timeout:
+            killed = replace(history, critical_since=None, passed=False)
+            why = f"its check has been critical for {critical_for:.0f} s"
+            return Evaluation(killed, Step("kill", name, why), True, "failed")
+    state, note = ("running", "") if passing else _starting_state(history)
+    return Evaluation(history, None, True, state, note)
 
 
-def _starting_state(memory: InstanceHistory) -> tuple[str, str]:
-    """State and note of what has yet to pass: one that was paused for crashing stays in its loop until it does."""
-    return ("looping", "crashed before it ever passed; this is another try") if memory.pauses else ("starting", "")
+def _starting_state(history: InstanceHistory) -> tuple[str, str]:
+    """State and note of an instance that has not passed yet. After a crash loop it stays `looping` until it passes."""
+    return ("looping", "crashed before it ever passed; this is another try") if history.pauses else ("starting", "")
 
 
 def hang_timeout(spec: Mapping[str, Any]) -> float:

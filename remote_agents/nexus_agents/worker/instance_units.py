@@ -1,4 +1,4 @@
-"""A service's instance as a systemd unit: pure text. No value is ever syntax to systemd or Docker."""
+"""A service's instance as a systemd unit. Pure. Values are quoted: neither systemd nor Docker interprets them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from ..shared.kv_schema import instance_id
 
-FOLDER = "/run/systemd/system"  # gone with a reboot: then the agent makes them again, from its orders on disk
+FOLDER = "/run/systemd/system"  # empty after a reboot: then the agent writes the units again, from its orders on disk
 ENV = "/run/nexus-worker"
 REVISION = "X-Nexus-Revision="
 Spec = Mapping[str, Any]
@@ -52,7 +52,7 @@ SystemCallFilter=@system-service
 
 
 def unit_text(spec: Spec) -> str:
-    """The unit of one instance. Its environment comes from `env_path`, for it may hold secrets."""
+    """The unit of one instance. Its environment is in a file of its own (`env_path`), as it may contain secrets."""
     docker = spec["image"] is not None
     engine = "Wants=docker.service\nAfter=docker.service\n" if docker else ""
     head = _HEAD.format(
@@ -79,12 +79,12 @@ def _process(spec: Spec) -> list[str]:
     if spec["memory_mb"]:
         lines += [f"MemoryMax={spec['memory_mb']}M", "MemorySwapMax=0"]
     if spec["cpu"]:
-        lines.append(f"CPUQuota={max(1, round(spec['cpu'] * 100, 2)):g}%")  # more than two decimals: systemd ignores it
+        lines.append(f"CPUQuota={max(1, round(spec['cpu'] * 100, 2)):g}%")  # with more decimals, systemd ignores it
     return lines
 
 
 def _container(spec: Spec) -> list[str]:
-    """The Docker client stays in front, so that systemd sees the container end, and keeps its output."""
+    """Docker's client runs in the foreground, so that systemd sees when the container ends, and logs its output."""
     own = instance_id(spec["name"])
     run = ["/usr/bin/docker", "run", "--rm", "--name", own, "--env-file", env_path(spec["name"]), "--log-driver", "none"]
     run += ["--security-opt", "no-new-privileges", "--init", "--pull", "missing"]
@@ -106,7 +106,7 @@ def _container(spec: Spec) -> list[str]:
 
 
 def quoted(argv: Sequence[str]) -> str:
-    """For `ExecStart=:`, where `$` means nothing: each word in quotes, `%` and `\\` doubled."""
+    """For `ExecStart=:`, where `$` has no meaning: each argument in quotes, `%` and `\\` doubled."""
     return " ".join('"' + w.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") + '"' for w in argv)
 
 
@@ -115,7 +115,7 @@ def env_path(service: str) -> str:
 
 
 def env_text(spec: Spec, host: str) -> str:
-    """Read by systemd (quoted) or, for an image, by Docker, which takes all after the first `=` as it is."""
+    """For systemd (quoted) or, with an image, for Docker, which takes everything after the first `=` literally."""
     own = {"NEXUS_SERVICE": spec["name"], "NEXUS_HOST": host} | ({"PORT": str(spec["port"])} if spec["port"] else {})
     values = {**own, **spec["env"]}
     if spec["image"] is not None:
@@ -130,5 +130,5 @@ def _escaped(value: str) -> str:
 
 
 def revision_of(text: str) -> str | None:
-    """The revision that a unit's text bears."""
+    """The revision in a unit's text; None without one."""
     return next((line[len(REVISION):] for line in text.splitlines() if line.startswith(REVISION)), None)

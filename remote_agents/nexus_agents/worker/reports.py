@@ -1,4 +1,4 @@
-"""What the worker tells the managers of its services: wire.REPORT, and the thread that writes it."""
+"""The worker's report to the managers: builds kv_schema.REPORT, and writes it in a thread of its own."""
 
 from __future__ import annotations
 
@@ -11,36 +11,38 @@ from ..shared import kv_schema
 from ..shared.consul_api import Consul, ConsulError
 from .instance_steps import Evaluation, Unit
 
-REPORT_EVERY = 10.0  # seconds; at once when a state changes
+REPORT_INTERVAL = 10.0  # seconds; at once when a state changes
+RETRY_DELAY = 1.0  # seconds after a failure
 
 
 def service_reports(
-    found: Mapping[str, Evaluation], units: Mapping[str, Unit], cpus: Mapping[str, float]
+    evaluations: Mapping[str, Evaluation], units: Mapping[str, Unit], cpus: Mapping[str, float]
 ) -> dict[str, dict[str, Any]]:
-    """The services of wire.REPORT."""
+    """The services of kv_schema.REPORT."""
     services = {}
-    for name, verdict in found.items():
+    for name, evaluation in evaluations.items():
         unit = units.get(name)
-        if unit is None and verdict.state == "stopped":
+        if unit is None and evaluation.state == "stopped":
             continue
         services[name] = {
-            "revision": unit.revision if unit else None, "state": verdict.state, "cpu": cpus.get(name),
-            "restarts": unit.restarts if unit else 0, "note": verdict.note,
+            "revision": unit.revision if unit else None, "state": evaluation.state, "cpu": cpus.get(name),
+            "restarts": unit.restarts if unit else 0, "note": evaluation.note,
         }  # fmt: skip
     return services
 
 
 class Reporter(threading.Thread):
-    """Writes this worker's report into the KV store: at once when a state is new, else now and then. Never waited for."""
+    """Writes the report into the KV store, at once when a state changes, else every REPORT_INTERVAL seconds."""
 
     def __init__(self, consul: Consul, host: str) -> None:
         super().__init__(name="reporter", daemon=True)
-        self._consul, self._host = consul.again(), host
+        self._consul, self._host = consul.clone(), host
         self._due = threading.Event()
         self._report: dict[str, Any] = {}
         self._states: object = None
 
-    def tell(self, report: dict[str, Any]) -> None:
+    def update(self, report: dict[str, Any]) -> None:
+        """The report to write next; returns at once."""
         self._report = report
         states = (report["epoch"], {n: (s["state"], s["revision"]) for n, s in report["services"].items()})
         if states != self._states:
@@ -49,11 +51,11 @@ class Reporter(threading.Thread):
 
     def run(self) -> None:
         while True:
-            self._due.wait(REPORT_EVERY)
+            self._due.wait(REPORT_INTERVAL)
             self._due.clear()
             try:
-                at = {"at": round(time.time(), 1)}
-                self._consul.put(f"/v1/kv/{kv_schema.report_key(self._host)}", {**self._report, **at}, timeout=8.0)
+                timestamp = {"at": round(time.time(), 1)}
+                self._consul.put(f"/v1/kv/{kv_schema.report_key(self._host)}", {**self._report, **timestamp}, timeout=8.0)
             except ConsulError:
-                time.sleep(1.0)
+                time.sleep(RETRY_DELAY)
                 self._due.set()

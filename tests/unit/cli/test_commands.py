@@ -13,13 +13,13 @@ from invoke.exceptions import Exit
 from invoke.program import Program
 
 from fabfile.cli.console.command import command
-from fabfile.cli.console.output import complain
+from fabfile.cli.console.output import show_errors
 from fabfile.cli.namespace import namespace
 from fabfile.cli.tasks import deploy, hosts, secrets, service
 from fabfile.core.errors import ApplyError, HostError, InputError, Refused, Several
 from fabfile.core.model.cluster import Host
 from fabfile.core.state.facts import Facts, LockFact
-from fabfile.edge.disk.paths import near
+from fabfile.edge.disk.paths import display_path
 from fabfile.edge.ssh.fleet import Fleet
 from tests.support.samples import bare_facts
 
@@ -34,7 +34,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def connect(*_: object) -> None:
         raise AssertionError("a connection was made")
 
-    monkeypatch.setattr("fabfile.edge.ssh.connection.connect", connect)
+    for module in ("connection", "trust"):
+        monkeypatch.setattr(f"fabfile.edge.ssh.{module}.new_connection", connect)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NEXUS_HOSTS", raising=False)
     (tmp_path / "hosts.yml").write_text(HOSTS)
@@ -272,8 +273,8 @@ def test_trust_goes_on_where_one_host_fails(
 
 def test_each_error_is_told_with_its_own_way_out(capsys: pytest.CaptureFixture[str]) -> None:
     """Of several errors, those that follow each other with one way out share it; none goes without its own."""
-    complain(Several([HostError("a", "closed", "up?"), HostError("b", "closed", "up?"), InputError(["c", "d"], "mend")]))
-    complain(ApplyError("e", "failed", "look", "1\n2"), HostError("f", "odd"))
+    show_errors(Several([HostError("a", "closed", "up?"), HostError("b", "closed", "up?"), InputError(["c", "d"], "mend")]))
+    show_errors(ApplyError("e", "failed", "look", "1\n2"), HostError("f", "odd"))
     assert capsys.readouterr().err.splitlines() == [
         "error: a: closed", "error: b: closed", "hint: up?", "error: c", "error: d", "hint: mend",
         "error: e: failed", "  | 1", "  | 2", "hint: look", "error: f: odd",
@@ -308,6 +309,6 @@ def test_what_the_system_refuses_is_one_line(capsys: pytest.CaptureFixture[str],
 def test_a_path_below_the_working_directory_is_shown_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the operator sees is what he would type."""
     monkeypatch.chdir(tmp_path)
-    assert (near(tmp_path / "a" / "b.yml"), near("c"), near("/etc/d")) == ("a/b.yml", "c", "/etc/d")
-    assert near("/" + "x" * 300) == "/" + "x" * 300
-    assert (near("a b"), near("a\x1b")) == ('"a b"', r'"a\u001b"')
+    assert (display_path(tmp_path / "a" / "b.yml"), display_path("c"), display_path("/etc/d")) == ("a/b.yml", "c", "/etc/d")
+    assert display_path("/" + "x" * 300) == "/" + "x" * 300
+    assert (display_path("a b"), display_path("a\x1b")) == ('"a b"', r'"a\u001b"')

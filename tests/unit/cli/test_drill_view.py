@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fabfile.cli.views.drill_view import as_json, exit_code, plan_json, plan_lines
+from fabfile.cli.views.drill_view import exit_code, plan_json, plan_lines, record_json
 from fabfile.drills.verdict.record import Record, Verdict
 from tests.support.drill_cluster import plan
 
@@ -37,7 +37,7 @@ def test_a_plan_says_what_is_forced_and_why() -> None:
 
 def test_the_json_has_the_promised_keys() -> None:
     """Without the single requests, which stay in the record's file."""
-    said = as_json(replace(Record("kill-service", "PASS", 1.0), target="web on w1"), None)
+    said = record_json(replace(Record("kill-service", "PASS", 1.0), target="web on w1"), None)
     assert {"drill", "target", "verdict", "detected_s", "recovered_s", "error_s", "requests", "promise", "primaries",
             "timeline"} <= said.keys()  # fmt: skip
     assert {"sent", "failed", "p50_ms", "p99_ms"} <= said["requests"].keys()

@@ -1,9 +1,10 @@
-"""The lab's pure parts: what its Compose file, known_hosts and image recipe say, how a machine is read."""
+"""The lab's pure parts: the Compose file, known_hosts, the image recipe, os-release and apt's mirrors."""
 
 from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,12 +18,12 @@ from fabfile.lab import node_image as image
 HOSTS = ROOT / "hosts.yml"
 
 
-def rendered() -> dict:
-    return yaml.safe_load(compose.render("nexus-lab-node:x"))
+def rendered() -> dict[str, Any]:
+    return dict(yaml.safe_load(compose.render("nexus-lab-node:x")))
 
 
 def test_compose_names_every_node_once_with_addresses_of_its_own() -> None:
-    """Each node has its own SSH and cluster address, the latter in a network set apart for tests."""
+    """Each node has its own SSH and cluster address, and the latter is in a network reserved for tests."""
     services = rendered()["services"]
     ports = [port for service in services.values() for port in service["ports"]]
     addresses = [service["networks"]["nodes"]["ipv4_address"] for service in services.values()]
@@ -30,21 +31,21 @@ def test_compose_names_every_node_once_with_addresses_of_its_own() -> None:
     assert len(set(ports)) == len(ports)
     assert all(port.startswith("127.0.7.") for port in ports)
     assert len(set(addresses)) == 7
-    subnet = ipaddress.ip_network(compose.SUBNET)
-    assert subnet.subnet_of(ipaddress.ip_network("198.18.0.0/15"))
+    subnet = ipaddress.IPv4Network(compose.SUBNET)
+    assert subnet.subnet_of(ipaddress.IPv4Network("198.18.0.0/15"))
     assert all(ipaddress.ip_address(address) in subnet for address in addresses)
 
 
 def test_compose_publishes_the_web_of_the_balancer_only() -> None:
-    """Ports 80 and 443 reach lb1 at its own address; the others publish SSH alone."""
+    """lb1 publishes ports 80 and 443 at its own address; the others publish only SSH."""
     services = rendered()["services"]
     assert services["lb1"]["ports"] == ["127.0.7.6:22:22", "127.0.7.6:80:80", "127.0.7.6:443:443"]
     assert services["m1"]["ports"] == ["127.0.7.1:22:22"]
 
 
 @pytest.mark.parametrize("name", [node.name for node in compose.NODES])
-def test_no_node_is_privileged_nor_shares_the_machines_cgroups(name: str) -> None:
-    """A node boots systemd from a private cgroup tree, never from the machine's own nor with its devices."""
+def test_no_node_is_privileged_or_shares_the_machines_cgroups(name: str) -> None:
+    """A node has a private cgroup tree, and neither the machine's cgroups nor its devices."""
     service = rendered()["services"][name]
     assert "privileged" not in service
     assert service["cgroup"] == "private"
@@ -53,12 +54,12 @@ def test_no_node_is_privileged_nor_shares_the_machines_cgroups(name: str) -> Non
 
 
 def test_compose_is_the_same_for_the_same_image() -> None:
-    """Rendering twice gives equal bytes, or Compose would replace every node at the second `up`."""
+    """Rendering twice gives equal bytes; otherwise Compose would replace every node at the second `up`."""
     assert compose.render("a") == compose.render("a")
 
 
 def test_the_lab_holds_the_hosts_of_the_shipped_inventory() -> None:
-    """Every host of hosts.yml is a trusted lab node at the address it names, and lets its user in."""
+    """Every host of hosts.yml is a trusted lab node with the same address, and its user may log in there."""
     shipped = yaml.safe_load(HOSTS.read_text())
     nodes = {node.name: node for node in compose.NODES}
     for name, host in shipped["hosts"].items():
@@ -68,16 +69,16 @@ def test_the_lab_holds_the_hosts_of_the_shipped_inventory() -> None:
 
 
 def test_known_hosts_leaves_the_spare_out() -> None:
-    """Each trusted node gets one line without a comment; the spare, which joining must pin, gets none."""
-    said = {node.name: f"ssh-ed25519 KEY-{node.name} root@{node.name}" for node in compose.NODES}
-    lines = keys.known_hosts(said).splitlines()
+    """Each trusted node has one line without a comment; the spare, which add-worker pins, has none."""
+    host_keys = {node.name: f"ssh-ed25519 KEY-{node.name} root@{node.name}" for node in compose.NODES}
+    lines = keys.known_hosts(host_keys).splitlines()
     assert lines[0] == "127.0.7.1 ssh-ed25519 KEY-m1"
     assert len(lines) == 6
     assert "127.0.7.7" not in "".join(lines)
 
 
 def test_key_is_made_once_and_is_private(tmp_path: Path) -> None:
-    """The second call gives the same key, and its public half is remade when lost."""
+    """The second call gives the same key, and a lost public half is derived again."""
     first = keys.ensure_key(tmp_path)
     keys.key_file(tmp_path).with_suffix(".pub").unlink()
     assert keys.ensure_key(tmp_path) == first
@@ -86,7 +87,7 @@ def test_key_is_made_once_and_is_private(tmp_path: Path) -> None:
 
 
 def test_write_leaves_an_equal_file_alone(tmp_path: Path) -> None:
-    """Writing what is there already touches nothing, so that nobody sees a change."""
+    """Writing the same text again does not touch the file."""
     file = tmp_path / "known_hosts"
     keys.write(file, "a\n")
     before = file.stat().st_mtime_ns
@@ -98,19 +99,19 @@ def test_write_leaves_an_equal_file_alone(tmp_path: Path) -> None:
 
 
 def test_sites_are_unique_with_debian_first() -> None:
-    """A mirror named by many indices is asked once, and one that cannot carry Debian's pool comes last."""
+    """A mirror that many indices name appears once, and one without Debian's pool comes last."""
     lines = [
         "Node Source|https://node.example/",
         "Debian|http://a.example/debian/",
         "Debian|http://a.example/debian",
         "$(ORIGIN)|http://b.example/debian-security/",
     ]
-    found = parse_sites(lines, lambda _: [])
-    assert found == ("http://a.example/debian", "http://b.example/debian-security", "https://node.example")
+    sites = parse_sites(lines, lambda _: [])
+    assert sites == ("http://a.example/debian", "http://b.example/debian-security", "https://node.example")
 
 
 def test_sites_follow_a_mirror_list_and_drop_what_cannot_be_fetched() -> None:
-    """A mirror+file entry stands for the mirrors in that file; cdrom and file sources are left out."""
+    """A mirror+file entry means the mirrors in that file; cdrom and file sources are left out."""
     lists = {Path("/etc/apt/mirrors/debian.list"): ["https://a.example/debian priority:1", "file:/srv"]}
     lines = ["Debian|mirror+file:/etc/apt/mirrors/debian.list", "Debian|cdrom:[x]", ""]
     assert parse_sites(lines, lambda path: lists[path]) == ("https://a.example/debian",)
@@ -126,13 +127,13 @@ def test_sites_follow_a_mirror_list_and_drop_what_cannot_be_fetched() -> None:
         ("", False),
     ],
 )
-def test_debian_like_systems_are_told_apart(text: str, like: bool) -> None:
-    """Packages are only ever installed where apt is the system's own way."""
+def test_debian_like_systems_are_recognized(text: str, like: bool) -> None:
+    """Packages are installed only where apt is the system's package manager."""
     assert packages.is_debian_like(packages.parse_os_release(text)) is like
 
 
 def test_image_recipe_is_one_for_both_builders() -> None:
-    """Both ways to build install the same packages and run the same setup script."""
+    """Both builders install the same packages and run the same setup script."""
     command = " ".join(image.bootstrap_command("bookworm"))
     for package in image.PACKAGES:
         assert package in command
@@ -143,8 +144,8 @@ def test_image_recipe_is_one_for_both_builders() -> None:
 
 
 @pytest.mark.parametrize("content", [None, "", "no number", "1", "4194304"])
-def test_a_process_that_is_not_our_dockerd_is_never_taken_for_it(tmp_path: Path, content: str | None) -> None:
-    """A missing, broken or stale pid file, or one that names another program, means: no engine of ours."""
+def test_only_our_own_dockerd_has_a_pid(tmp_path: Path, content: str | None) -> None:
+    """A missing, broken or stale pid file, or one that names another program, means that our dockerd does not run."""
     if content is not None:
         (tmp_path / "dockerd.pid").write_text(content)
-    assert daemon.ours(tmp_path) is None
+    assert daemon.our_pid(tmp_path) is None

@@ -1,5 +1,5 @@
 # ruff: noqa: E501  the rows of a table are easier to read whole
-"""The door of the balancer: nothing written by others breaks out of Caddy's configuration, or breaks it for the rest."""
+"""Validation of routes: no route can inject into Caddy's configuration, or break it for the others."""
 
 from __future__ import annotations
 
@@ -11,9 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remote_agents.nexus_agents.balancer.caddy_config import with_id
-from remote_agents.nexus_agents.balancer.caddy_handlers import literal
-from remote_agents.nexus_agents.balancer.caddy_routes import address, sift
-from tests.support.caddy_reader import OURS, UP, asked, handlers, made, replaced, route, service_of, walk
+from remote_agents.nexus_agents.balancer.caddy_handlers import escape_braces
+from remote_agents.nexus_agents.balancer.caddy_routes import ip_address, validate_routes
+from tests.support.caddy_reader import (
+    PLACEHOLDERS,
+    UP,
+    answer_of,
+    config_of,
+    handlers,
+    replace_placeholders,
+    route,
+    route_for,
+    walk,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -29,41 +39,41 @@ ROUTES = st.fixed_dictionaries({
 
 @given(st.lists(ROUTES | JSON, max_size=5))
 def test_no_route_breaks_the_others(odd: list[Any]) -> None:
-    """Whatever else is in the list, the whole is JSON, one sound route goes its way, and Caddy fills in nothing of theirs."""
-    sound = route("a", domain="sound.example", headers={"X-A": "{env.HOME}"})
-    found = made(*odd, sound, live={"a": UP})
+    """Whatever else is in the list, the result is JSON, a valid route works, and Caddy replaces no placeholder of theirs."""
+    valid = route("a", domain="sound.example", headers={"X-A": "{env.HOME}"})
+    found = config_of(*odd, valid, live={"a": UP})
     assert json.loads(with_id(found)[1])
-    assert asked(found, "sound.example", "/x") == asked(made(sound, live={"a": UP}), "sound.example", "/x")
+    assert route_for(found, "sound.example", "/x") == route_for(config_of(valid, live={"a": UP}), "sound.example", "/x")
     for newer in (False, True):
         looked_up: set[str] = set()
         for name, value in walk({k: v for k, v in found.items() if k != "logging"}):
             if isinstance(value, str) and name != "expression":
-                replaced(value, newer, looked_up)
-        assert looked_up <= OURS
+                replace_placeholders(value, newer, looked_up)
+        assert looked_up <= PLACEHOLDERS
 
 
 @pytest.mark.parametrize("value", [
     "{env.HOME}", "}", "{", "}{", '"{http.request.uri}"', "'quoted' \"twice\"", '{"group":"a","max_age":1}', "a\\b", "{{x}}", "\\ {",
 ])  # fmt: skip
 @pytest.mark.parametrize("newer", [False, True])
-def test_a_header_value_says_just_what_it_says(value: str, newer: bool) -> None:
-    """Braces, quotes and placeholders reach the client as they were written, with old and new versions of Caddy."""
-    found = made(route(headers={"x-note": value}))
+def test_a_header_value_is_literal(value: str, newer: bool) -> None:
+    """Braces, quotes and placeholders reach the client unchanged, with old and new versions of Caddy."""
+    found = config_of(route(headers={"x-note": value}))
     texts = [
         ops["response"]["set"]["X-Note"][0]
         for ops in handlers(found, "headers")
         if "X-Note" in ops["response"].get("set", {})
     ]
     looked_up: set[str] = set()
-    assert {replaced(text, newer, looked_up) for text in texts} == {value}
+    assert {replace_placeholders(text, newer, looked_up) for text in texts} == {value}
     assert looked_up == set()
 
 
 @given(st.text(st.sampled_from("{}ab.")), st.booleans())
-def test_literal_undoes_what_the_replacer_does(text: str, newer: bool) -> None:
-    """For every text of braces the replacer gives the text back."""
+def test_escape_braces_is_undone_by_the_replacer(text: str, newer: bool) -> None:
+    """For every text with braces Caddy's replacer returns the text."""
     looked_up: set[str] = set()
-    assert replaced(literal(text), newer, looked_up) == text
+    assert replace_placeholders(escape_braces(text), newer, looked_up) == text
     assert looked_up == set()
 
 
@@ -77,18 +87,18 @@ def test_literal_undoes_what_the_replacer_does(text: str, newer: bool) -> None:
     ("headers", {"X-A": "b\r\nX-B: c"}, "headers"), ("headers", {"X-*": None}, "headers"), ("headers", {"X-A": "\\{env.HOME}"}, "headers"),
     ("headers", {"Content-Length": "1"}, "headers"), ("headers", {"X-A": True}, "headers"), ("headers", {"X-A": "ü"}, "headers"),
 ])  # fmt: skip
-def test_what_the_door_refuses(field: str, value: Any, reason: str) -> None:
+def test_invalid_routes_are_left_out(field: str, value: Any, reason: str) -> None:
     """A route that Caddy would misread is left out, with a sentence that names the field."""
-    sound, faults = sift([route(**{field: value})])
-    assert sound == []
+    valid, faults = validate_routes([route(**{field: value})])
+    assert valid == []
     assert len(faults) == 1
     assert reason in faults[0][1]
 
 
-def test_one_place_belongs_to_one_service() -> None:
-    """Of two services at one domain and path, spelled as they may, the first by name is published and the other named."""
-    sound, faults = sift([route("b", domain="WEB.test", path="/Api/"), route("a", path="/api")])
-    assert [r.service for r in sound] == ["a"]
+def test_one_domain_and_path_belongs_to_one_service() -> None:
+    """Of two services with one domain and path, in any spelling, the first by name is published, the other reported."""
+    valid, faults = validate_routes([route("b", domain="WEB.test", path="/Api/"), route("a", path="/api")])
+    assert [r.service for r in valid] == ["a"]
     assert faults == [("b", "web.test/api belongs to a already")]
 
 
@@ -97,13 +107,13 @@ def test_one_place_belongs_to_one_service() -> None:
     ("unix//run/caddy/admin.sock", None), ("{env.HOME}", None), ("10.0.0.1:80", None), ("127.1", None),
 ])  # fmt: skip
 def test_only_ip_addresses_are_dialled(host: Any, good: str | None) -> None:
-    """An instance that was registered under anything but an IP address is not asked, the admin socket least of all."""
-    assert address(host) == good
-    text = service_of(made(route(), live={"web": [(host, 80)]}))
+    """An instance that was registered with anything but an IP address gets no requests, above all the admin socket."""
+    assert ip_address(host) == good
+    text = answer_of(config_of(route(), live={"web": [(host, 80)]}))
     assert text == f"{good}:80" if good else "no healthy instance" in text
 
 
 @pytest.mark.parametrize("port", [0, -1, 65536, True, "80"])
 def test_only_ports_are_dialled(port: Any) -> None:
-    """A port that is none makes the instance unknown, not the configuration wrong."""
-    assert "no healthy instance" in service_of(made(route(), live={"web": [("10.0.0.1", port)]}))
+    """An invalid port drops the instance, and does not break the configuration."""
+    assert "no healthy instance" in answer_of(config_of(route(), live={"web": [("10.0.0.1", port)]}))

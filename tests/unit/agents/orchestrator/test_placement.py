@@ -8,7 +8,7 @@ import pytest
 
 from remote_agents.nexus_agents.orchestrator.placement import decide
 from remote_agents.nexus_agents.orchestrator.placement_model import Action, Instance
-from tests.support.placements import desired_services, observed, said
+from tests.support.placements import action_texts, desired_services, observed
 
 # what must hold: (workers, orders, wanted, the actions, the notes)
 CASES: dict[str, tuple[str, str, str, list[str], list[str]]] = {
@@ -53,7 +53,7 @@ CASES: dict[str, tuple[str, str, str, list[str], list[str]]] = {
     "no rolling change moves a replica to a flapping worker": (
         "w1 w2 w3:flaps", "web@w1 web@w2", "web:r2=2", ["replace web w1"],
         ["w3 flaps: it is given nothing new while another worker can take it"]),
-    "a dead worker's flapping is no news": (
+    "a dead worker's flapping is not noted": (
         "w1:flaps:dead w2", "web@w2", "web=1", [], []),
     # labels
     "only workers with all labels": (
@@ -193,13 +193,13 @@ def test_situation(name: str) -> None:
     """Each situation leads to its actions, in their order, and to what an operator should know, word for word."""
     workers, orders, wanted, actions, notes = CASES[name]
     decision = decide(observed(workers, orders), desired_services(wanted))
-    assert said(decision.actions) == actions
+    assert action_texts(decision.actions) == actions
     assert list(decision.notes) == notes
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_order_of_the_input_does_not_matter(name: str) -> None:
-    """The same facts told backwards give the same decision, to the letter."""
+    """The same facts in reverse order give exactly the same decision."""
     workers, orders, wanted, *_ = CASES[name]
     backwards = [" ".join(reversed(text.split())) for text in (workers, orders, wanted)]
     assert decide(observed(*backwards[:2]), desired_services(backwards[2])) == decide(
@@ -207,8 +207,8 @@ def test_the_order_of_the_input_does_not_matter(name: str) -> None:
     )
 
 
-def test_an_action_bears_its_revision_and_its_reason() -> None:
-    """What is placed and replaced bears the wished revision, what is removed the one that goes, each why."""
+def test_an_action_has_its_revision_and_its_reason() -> None:
+    """place and replace have the desired revision, remove the old one, and each has its reason."""
     assert decide(observed("w1:dead w2", "web@w1 old@w2:r7"), desired_services("web:r2=1")).actions == (
         Action("remove", "old", "w2", "r7", "no longer wanted"),
         Action("place", "web", "w2", "r2", "w1 is dead"),
@@ -220,12 +220,12 @@ def test_an_action_bears_its_revision_and_its_reason() -> None:
 
 
 @pytest.mark.parametrize("state", ["looping", "failed", "stopping"])
-def test_a_check_that_passes_for_a_moment_convinces_nobody(state: str) -> None:
-    """An instance that its worker calls looping, failed or stopping is not up, whatever its check says just then."""
+def test_a_passing_check_alone_does_not_make_an_instance_up(state: str) -> None:
+    """An instance that its worker reports as looping, failed or stopping is not up, whatever its check's state."""
     seen = observed("w1 w2", "web@w1 web@w2")
     seen = replace(seen, instances={**seen.instances, ("web", "w2"): Instance("r1", True, state)})
     assert decide(seen, desired_services("web=2")).sentence == "web 1/2"
-    assert said(decide(seen, desired_services("web=1")).actions) == ["remove web w2"]
+    assert action_texts(decide(seen, desired_services("web=1")).actions) == ["remove web w2"]
 
 
 @pytest.mark.parametrize(
@@ -247,5 +247,5 @@ def test_a_check_that_passes_for_a_moment_convinces_nobody(state: str) -> None:
     ],
 )  # fmt: skip
 def test_the_sentence_for_the_journal(workers: str, orders: str, wanted: str, sentence: str) -> None:
-    """One line says how each service stands, what waits and what is done; with many it names those that are not whole."""
+    """One line with each service's count, what waits and what is done; with many services, only the incomplete ones."""
     assert decide(observed(workers, orders), desired_services(wanted)).sentence == sentence

@@ -1,4 +1,4 @@
-"""The orchestrator's decision in a cluster that lives: whatever happens, no step does harm, and it comes to an end."""
+"""The placement in a simulated cluster: whatever happens, no step does harm, and the steps come to an end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROUNDS = 80  # more than any way from one state to another takes here
 
 @dataclass
 class Cluster:
-    """Workers that make their orders true when they are let; `instances` is what really runs, on cut-off ones too."""
+    """Workers that carry out their orders on `settle`; `instances` is what really runs, also on partitioned workers."""
 
     workers: dict[str, Worker]
     orders: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Cluster:
                 orders[action.service] = action.revision
 
     def settle(self, hosts: Iterable[str]) -> None:
-        """These workers, where alive, stop what is not theirs and start what is."""
+        """These workers, where alive, stop what is not ordered and start what is."""
         for host in [h for h in hosts if h in self.workers and self.workers[h].alive]:
             orders = self.orders.get(host, {})
             for service in SERVICES:
@@ -55,7 +55,7 @@ class Cluster:
 
 
 def up(seen: Observed, service: str, actions: Iterable[Action] = ()) -> set[str]:
-    """Hosts where it serves once these actions are taken and before any new instance has started."""
+    """Hosts on which it serves after these actions, and before any new instance has started."""
     touched = {a.host for a in actions if a.service == service}
     return {
         h for h, orders in seen.orders.items()
@@ -69,7 +69,7 @@ def fit(seen: Observed, desired: DesiredService) -> set[str]:
 
 
 def check(seen: Observed, wanted: Mapping[str, DesiredService], decision: Decision) -> None:
-    """What must hold of any single decision."""
+    """What must hold for every single decision."""
     places = [(a.service, a.host) for a in decision.actions]
     assert len(set(places)) == len(places)
     for a in decision.actions:
@@ -89,26 +89,26 @@ def check_service(seen: Observed, desired: DesiredService, actions: list[Action]
     count = len(able) if desired.count is None else desired.count
     held = {h for h, o in seen.orders.items() if name in o and h in seen.workers}
     spare = {h for h in able - held if not seen.workers[h].flapping}
-    services_health, still = up(seen, name), up(seen, name, actions)
+    serving, still = up(seen, name), up(seen, name, actions)
     in_place = {a.host for a in actions if a.kind == "replace"}
-    assert len(still) >= min(len(services_health), count) - len(in_place & services_health)
+    assert len(still) >= min(len(serving), count) - len(in_place & serving)
     new = {h for h in held if seen.workers[h].alive and seen.orders[h][name] == desired.revision}
     if in_place:
         assert len(actions) == 1, "one step of a change at a time"
-        assert new <= services_health, "not before every new instance passes"
-        if in_place & services_health:
+        assert new <= serving, "not before every new instance passes"
+        if in_place & serving:
             assert not spare, "never below the count while a worker is free"
             others = held - in_place
-            assert {h for h in others if desired.count is not None or seen.workers[h].alive} <= services_health
+            assert {h for h in others if desired.count is not None or seen.workers[h].alive} <= serving
     placed = {a.host for a in actions if a.kind == "place"}
     if desired.count is not None and any(seen.workers[h].flapping for h in placed):
         assert spare <= placed, "a flapping worker comes last"
     if placed and len(held & able) >= count:
-        assert (len(placed), new <= services_health) == (1, True), (
+        assert (len(placed), new <= serving) == (1, True), (
             "an extra instance is one, and only when all new ones pass"
         )
     gone = {a.host for a in actions if a.kind == "remove"}
-    assert not (gone & able & services_health & new) or len(held & able) > count, "what is well and wanted stays"
+    assert not (gone & able & serving & new) or len(held & able) > count, "what is well and wanted stays"
     alive = {h for h in held if seen.workers[h].alive}
     assert len((alive | placed) - gone) >= min(count, len(alive)), "the replacement first"
     assert count == 0 or desired.count is None or len((held | placed) - gone) >= min(count, len(held)), "its order stays"
@@ -147,7 +147,7 @@ def workers(draw: st.DrawFn) -> dict[str, Worker]:
 
 
 def disturb(cluster: Cluster, data: st.DataObject) -> None:
-    """One thing happens: a worker dies, is back, loses its label, flaps, leaves or joins; an instance fails; some settle."""
+    """One event: a worker dies, returns, loses its label, flaps, leaves or joins; an instance fails; some settle."""
     host = data.draw(st.sampled_from(HOSTS))
     worker = cluster.workers.get(host) or Worker(host, True)
     what = data.draw(st.sampled_from(["die", "back", "label", "flap", "leave", "fail", "settle", "settle"]))
@@ -167,7 +167,7 @@ def disturb(cluster: Cluster, data: st.DataObject) -> None:
 
 
 def live(data: st.DataObject, steps: int = 14) -> tuple[Cluster, dict[str, DesiredService]]:
-    """A cluster after random wishes, failures and decisions, each of them checked."""
+    """A cluster after random desired services, failures and decisions, each of them checked."""
     cluster, wanted = Cluster(data.draw(workers())), data.draw(wants())
     for _ in range(data.draw(st.integers(0, steps))):
         if data.draw(st.integers(0, 5)) == 0:
@@ -184,7 +184,7 @@ def live(data: st.DataObject, steps: int = 14) -> tuple[Cluster, dict[str, Desir
 @settings(deadline=None)
 @given(st.data())
 def test_no_step_does_harm_and_it_comes_to_an_end(data: st.DataObject) -> None:
-    """Through random failures every decision keeps the rules; left alone, it ends, also where a revision never passes."""
+    """Through random failures every decision keeps the rules; without failures they end, even if a revision never passes."""
     cluster, wanted = live(data)
     cluster.settle(HOSTS)
     last = run(cluster, wanted)
@@ -193,8 +193,8 @@ def test_no_step_does_harm_and_it_comes_to_an_end(data: st.DataObject) -> None:
 
 @settings(deadline=None)
 @given(st.data())
-def test_when_all_is_well_again_all_is_as_wanted(data: st.DataObject) -> None:
-    """Once all workers live and every revision passes, each service has its number, no more, of the wished revision."""
+def test_a_healthy_cluster_reaches_the_desired_state(data: st.DataObject) -> None:
+    """Once all workers live and every revision passes, each service has exactly its number, in the desired revision."""
     cluster, _ = live(data)
     wanted = data.draw(wants())
     cluster.broken = ""
@@ -221,7 +221,7 @@ def test_when_all_is_well_again_all_is_as_wanted(data: st.DataObject) -> None:
 @settings(deadline=None)
 @given(st.data())
 def test_a_rolling_change_keeps_the_service_up(data: st.DataObject) -> None:
-    """On the way to the next revision never more than one is down, and none where there is room for an extra."""
+    """During a rolling change at most one instance is down, and none where there is room for an extra one."""
     size = data.draw(st.integers(1, 5))
     count = data.draw(st.integers(1, size))
     cluster = Cluster({h: Worker(h, True) for h in HOSTS[:size]})
@@ -244,7 +244,7 @@ def test_a_rolling_change_keeps_the_service_up(data: st.DataObject) -> None:
 @settings(deadline=None)
 @given(st.integers(2, 5), st.data())
 def test_a_revision_that_never_passes_costs_no_more_than_one(size: int, data: st.DataObject) -> None:
-    """A broken revision is held at its first instance, and the wish for the old one brings everything back."""
+    """A broken revision stops at its first instance, and going back to the old one restores everything."""
     count = data.draw(st.integers(1, size))
     cluster = Cluster({h: Worker(h, True) for h in HOSTS[:size]})
     run(cluster, {"web": DesiredService("web", "r1", count)})
@@ -259,7 +259,7 @@ def test_a_revision_that_never_passes_costs_no_more_than_one(size: int, data: st
 @settings(deadline=None)
 @given(st.data())
 def test_equal_facts_give_equal_decisions(data: st.DataObject) -> None:
-    """The decision depends on what is seen, not on the order in which it is told, nor on being asked before."""
+    """The decision depends neither on the order of its input nor on earlier calls."""
     cluster, wanted = live(data)
     seen = cluster.seen()
 
@@ -275,7 +275,7 @@ def test_equal_facts_give_equal_decisions(data: st.DataObject) -> None:
 @settings(deadline=None)
 @given(st.data())
 def test_nothing_moves_to_a_worker_that_comes_back(data: st.DataObject) -> None:
-    """A cluster that is whole stays as it is when a worker joins or returns, unless something was missing."""
+    """A complete cluster stays as it is when a worker joins or returns, unless something was missing."""
     cluster = Cluster(data.draw(workers()))
     wanted = {n: replace(w, count=w.count or 1) for n, w in data.draw(wants(("r1",))).items()}
     run(cluster, wanted)
@@ -286,8 +286,8 @@ def test_nothing_moves_to_a_worker_that_comes_back(data: st.DataObject) -> None:
 
 @settings(deadline=None)
 @given(st.data())
-def test_a_cut_off_worker_comes_back_to_no_duplicate(data: st.DataObject) -> None:
-    """A worker that ran on while it was called dead stops, on its return, whatever others have taken over."""
+def test_a_partitioned_worker_leaves_no_duplicate(data: st.DataObject) -> None:
+    """A worker that kept running while it was called dead stops, on its return, whatever others have taken over."""
     cluster = Cluster({h: Worker(h, True) for h in HOSTS[: data.draw(st.integers(2, 5))]})
     wanted = {"web": DesiredService("web", "r1", data.draw(st.integers(1, 5)))}
     run(cluster, wanted)

@@ -1,4 +1,4 @@
-"""The worker's half of Consul, against a real HTTP server that answers as an agent does, fails, or hangs."""
+"""Registrations at Consul's agent, against a real HTTP server that answers as an agent does, fails, or hangs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from remote_agents.nexus_agents.shared.consul_api import Consul, ConsulError
 from remote_agents.nexus_agents.worker.consul_registration import Registrar, is_registered_as, registration
 
-LIMIT = 0.3  # seconds that a call may take here
+TIMEOUT = 0.3  # seconds for a call
 
 
 Spec = dict[str, Any]
@@ -29,9 +29,9 @@ def spec(name: str = "web", kind: str = "http", revision: str = "r1", port: int 
 
 
 class Agent:
-    """Consul's agent: keeps what is registered, with the checks.
+    """Consul's agent: stores registrations and checks.
 
-    `asked`: one line a call, `PUT /v1/agent/service/register web`; `fails`: part of such a line -> a status, "hang", or
+    `requests`: one line for each, `PUT /v1/agent/service/register web`; `fails`: part of such a line -> a status, "hang", or
     the body of a 200.
     """
 
@@ -39,7 +39,7 @@ class Agent:
         self.services: dict[str, Any] = {}
         self.checks: dict[str, Any] = {}
         self.fails: dict[str, int | str | bytes] = {}
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.tokens: set[str | None] = set()
         self._over = threading.Event()
         agent = self
@@ -68,35 +68,35 @@ class Agent:
         self._server.server_close()
 
     def puts(self) -> list[str]:
-        """The ends of what was put, such as `register web`, in order; those that failed too."""
-        return [line.rpartition("/")[2] for line in self.asked if line.startswith("PUT")]
+        """The ends of all PUT requests, such as `register web`, in order; those that failed too."""
+        return [line.rpartition("/")[2] for line in self.requests if line.startswith("PUT")]
 
     def _answer(self, http: BaseHTTPRequestHandler, body: bytes) -> None:
-        told = json.loads(body) if body else {}
-        name = f" {told['Name']}" if "Name" in told else ""
-        self.asked.append(f"{http.command} {http.path}{name}")
+        payload = json.loads(body) if body else {}
+        name = f" {payload['Name']}" if "Name" in payload else ""
+        self.requests.append(f"{http.command} {http.path}{name}")
         self.tokens.add(http.headers.get("X-Consul-Token"))
-        fault = next((f for part, f in self.fails.items() if part in self.asked[-1]), None)
+        fault = next((f for part, f in self.fails.items() if part in self.requests[-1]), None)
         if fault == "hang":
             self._over.wait(10)
             return
-        sound = json.dumps(self._do(http.path, told)).encode() if fault is None else b"out of order"
-        content = fault if isinstance(fault, bytes) else sound
+        result = json.dumps(self._execute(http.path, payload)).encode() if fault is None else b"out of order"
+        content = fault if isinstance(fault, bytes) else result
         http.send_response(fault if isinstance(fault, int) else 200)
         http.send_header("Content-Length", str(len(content)))
         http.end_headers()
         http.wfile.write(content)
 
-    def _do(self, path: str, told: Mapping[str, Any]) -> Any:
+    def _execute(self, path: str, payload: Mapping[str, Any]) -> Any:
         words = path.split("/")[3:]
         if words == ["services"]:
             return self.services
         if words == ["checks"]:
             return self.checks
         if words[1] == "register":
-            self.services[told["ID"]] = {**{k: v for k, v in told.items() if k not in ("Check", "Name")},
-                                         "Service": told["Name"], "Weights": {"Passing": 1, "Warning": 1}}  # fmt: skip
-            check = {"CheckID": told["Check"]["CheckID"], "ServiceID": told["ID"], "Status": "critical"}
+            self.services[payload["ID"]] = {**{k: v for k, v in payload.items() if k not in ("Check", "Name")},
+                                         "Service": payload["Name"], "Weights": {"Passing": 1, "Warning": 1}}  # fmt: skip
+            check = {"CheckID": payload["Check"]["CheckID"], "ServiceID": payload["ID"], "Status": "critical"}
             self.checks[check["CheckID"]] = check
         elif words[1] == "deregister":
             self.services.pop(words[2])
@@ -105,29 +105,29 @@ class Agent:
             self.checks[words[2]]["Status"] = {"pass": "passing", "fail": "critical"}[words[1]]
         return None
 
-    def says(self, **status: str) -> None:
-        for name, word in status.items():
-            self.checks[f"service:nexus-svc-{name}"]["Status"] = word
+    def set_checks(self, **statuses: str) -> None:
+        for name, status in statuses.items():
+            self.checks[f"service:nexus-svc-{name}"]["Status"] = status
 
 
 @pytest.fixture
 def agent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
     monkeypatch.setenv("NO_PROXY", "*")
-    made = Agent()
-    yield made
-    made.close()
+    fake = Agent()
+    yield fake
+    fake.close()
 
 
-def registrar(agent: Agent) -> Registrar:
-    """Not started: each test takes its turns by hand."""
-    return Registrar(Consul("the-token", agent.address, LIMIT), "10.0.0.2", "203.0.113.2", threading.Event())
+def new_registrar(agent: Agent) -> Registrar:
+    """Not started: each test calls `_reconcile` itself."""
+    return Registrar(Consul("the-token", agent.address, TIMEOUT), "10.0.0.2", "203.0.113.2", threading.Event())
 
 
-def want(made: Registrar, *specs: Mapping[str, Any], alive: tuple[str, ...] = ()) -> None:
-    made.want({s["name"]: s for s in specs}, frozenset(alive))
+def set_desired(registrar: Registrar, *specs: Mapping[str, Any], running: tuple[str, ...] = ()) -> None:
+    registrar.set_desired({s["name"]: s for s in specs}, frozenset(running))
 
 
-# What Consul is told
+# Registrations
 
 
 @pytest.mark.parametrize(("own", "check"), [
@@ -139,7 +139,7 @@ def want(made: Registrar, *specs: Mapping[str, Any], alive: tuple[str, ...] = ()
     (spec(kind="ttl", port=None), {"TTL": "10s"}),
 ])  # fmt: skip
 def test_a_registration_is_what_consul_needs(own: dict[str, Any], check: dict[str, str]) -> None:
-    """The check looks at what we bind, the others get the address they reach; without a port it is 0."""
+    """The check connects to the local address, other hosts get the advertised one; without a port it is 0."""
     assert registration(own, "10.0.0.2", "203.0.113.2") == {
         "ID": "nexus-svc-web", "Name": "web", "Address": "203.0.113.2", "Port": own["port"] or 0, "Tags": ["nexus"],
         "Meta": {"nexus_revision": "r1"}, "Check": {**check, "CheckID": "service:nexus-svc-web"},
@@ -148,46 +148,46 @@ def test_a_registration_is_what_consul_needs(own: dict[str, Any], check: dict[st
 
 @given(st.integers(1000, 3_600_000), st.integers(100, 300_000))
 def test_durations_reach_consul_to_the_millisecond(interval: int, timeout: int) -> None:
-    """Whatever duration the door lets in is said in whole milliseconds, which Go reads."""
+    """Every valid duration becomes whole milliseconds in Go's form."""
     check = registration(spec(interval=interval / 1000, timeout=timeout / 1000), "a", "b")["Check"]
     assert (check["Interval"], check["Timeout"]) == (f"{interval}ms", f"{timeout}ms")
 
 
-WANTED = registration(spec(), "10.0.0.2", "203.0.113.2")
+DESIRED = registration(spec(), "10.0.0.2", "203.0.113.2")
 
 
-@pytest.mark.parametrize(("have", "equal"), [
-    (None, False), ({}, False), (WANTED, True), ({**WANTED, "Weights": {}, "EnableTagOverride": False}, True),
-    ({**WANTED, "Address": "203.0.113.3"}, False), ({**WANTED, "Port": 8081}, False), ({**WANTED, "Meta": None}, False),
-    ({**WANTED, "Meta": {"nexus_revision": "r2"}}, False)])  # fmt: skip
-def test_what_is_registered_is_compared(have: Mapping[str, Any] | None, equal: bool) -> None:
-    """Address, port and revision decide; what Consul adds of its own does not."""
-    assert is_registered_as(have, WANTED) == equal
+@pytest.mark.parametrize(("current", "equal"), [
+    (None, False), ({}, False), (DESIRED, True), ({**DESIRED, "Weights": {}, "EnableTagOverride": False}, True),
+    ({**DESIRED, "Address": "203.0.113.3"}, False), ({**DESIRED, "Port": 8081}, False), ({**DESIRED, "Meta": None}, False),
+    ({**DESIRED, "Meta": {"nexus_revision": "r2"}}, False)])  # fmt: skip
+def test_registrations_are_compared(current: Mapping[str, Any] | None, equal: bool) -> None:
+    """Address, port and revision decide; fields that Consul adds do not."""
+    assert is_registered_as(current, DESIRED) == equal
 
 
 # Turns
 
 
-def test_what_is_listed_is_registered_once(agent: Agent) -> None:
-    """A register each at first, and none more as long as nothing changes; every call has the token."""
-    made = registrar(agent)
-    want(made, spec(), spec("api", "tcp"))
+def test_each_desired_instance_is_registered_once(agent: Agent) -> None:
+    """One registration each, and no more while nothing changes; every call has the token."""
+    registrar = new_registrar(agent)
+    set_desired(registrar, spec(), spec("api", "tcp"))
     for _ in range(3):
-        made._reconcile()
+        registrar._reconcile()
     assert agent.puts() == ["register web", "register api"]
     assert sorted(agent.services) == ["nexus-svc-api", "nexus-svc-web"]
     assert agent.tokens == {"the-token"}
 
 
 def test_another_process_registers_each_again_once(agent: Agent) -> None:
-    """With its own token, for that of the one before may be deleted; one a turn, after all else, and the check as it was."""
-    first = registrar(agent)
-    want(first, spec(), spec("api", "ttl", port=None), alive=("api",))
+    """With its own token, as the former one may be deleted; one a turn, after all else, and the check keeps its state."""
+    first = new_registrar(agent)
+    set_desired(first, spec(), spec("api", "ttl", port=None), running=("api",))
     first._reconcile()
-    agent.says(web="passing")
-    agent.asked.clear()
-    second = registrar(agent)
-    want(second, spec(), spec("api", "ttl", port=None), alive=("api",))
+    agent.set_checks(web="passing")
+    agent.requests.clear()
+    second = new_registrar(agent)
+    set_desired(second, spec(), spec("api", "ttl", port=None), running=("api",))
     for _ in range(4):
         second._reconcile()
     assert sorted(p for p in agent.puts() if p.startswith("register")) == ["register api", "register web"]
@@ -195,15 +195,15 @@ def test_another_process_registers_each_again_once(agent: Agent) -> None:
     assert len([p for p in agent.puts() if p == "service:nexus-svc-api"]) == 4
 
 
-def test_registering_again_keeps_nothing_waiting(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It hangs while the servers are away: the checks are kept up all the same, and it is tried again."""
-    monkeypatch.setattr("remote_agents.nexus_agents.worker.consul_registration.REREGISTER_TIMEOUT", LIMIT)
-    first = registrar(agent)
-    want(first, spec("api", "ttl", port=None), alive=("api",))
+def test_registering_again_delays_nothing(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hangs while the servers are away: the checks are refreshed all the same, and it is tried again."""
+    monkeypatch.setattr("remote_agents.nexus_agents.worker.consul_registration.REREGISTER_TIMEOUT", TIMEOUT)
+    first = new_registrar(agent)
+    set_desired(first, spec("api", "ttl", port=None), running=("api",))
     first._reconcile()
     agent.fails["register"] = "hang"
-    second = registrar(agent)
-    want(second, spec("api", "ttl", port=None), alive=("api",))
+    second = new_registrar(agent)
+    set_desired(second, spec("api", "ttl", port=None), running=("api",))
     for _ in range(2):
         with pytest.raises(ConsulError):
             second._reconcile()
@@ -213,90 +213,90 @@ def test_registering_again_keeps_nothing_waiting(agent: Agent, monkeypatch: pyte
     assert second._registered == {"api"}
 
 
-def test_what_is_not_listed_is_taken_out(agent: Agent) -> None:
-    """Of our own instances all that are not listed go; what others registered on this host is theirs."""
-    made = registrar(agent)
-    want(made, spec(), spec("api"))
-    made._reconcile()
+def test_an_undesired_instance_is_deregistered(agent: Agent) -> None:
+    """All of our own instances that are not desired are deregistered; other services of the host stay."""
+    registrar = new_registrar(agent)
+    set_desired(registrar, spec(), spec("api"))
+    registrar._reconcile()
     agent.services["theirs"] = {"Service": "theirs"}
     agent.services["nexus-orchestrator"] = {"Service": "nexus-orchestrator"}
-    want(made, spec())
-    made._reconcile()
+    set_desired(registrar, spec())
+    registrar._reconcile()
     assert sorted(agent.services) == ["nexus-orchestrator", "nexus-svc-web", "theirs"]
-    want(made)
-    made._reconcile()
+    set_desired(registrar)
+    registrar._reconcile()
     assert sorted(agent.services) == ["nexus-orchestrator", "theirs"]
 
 
-def test_a_new_revision_is_registered_anew(agent: Agent) -> None:
-    """The revision stands in Consul, so a changed check follows it."""
-    made = registrar(agent)
-    want(made, spec())
-    made._reconcile()
-    want(made, spec(revision="r2"))
-    made._reconcile()
+def test_a_new_revision_is_registered_again(agent: Agent) -> None:
+    """Consul has the revision, so a changed check follows from it."""
+    registrar = new_registrar(agent)
+    set_desired(registrar, spec())
+    registrar._reconcile()
+    set_desired(registrar, spec(revision="r2"))
+    registrar._reconcile()
     assert agent.services["nexus-svc-web"]["Meta"] == {"nexus_revision": "r2"}
     assert agent.puts() == ["register web", "register web"]
 
 
-def test_an_agent_that_lost_all_is_told_again(agent: Agent) -> None:
+def test_an_agent_that_lost_its_data_gets_all_again(agent: Agent) -> None:
     """Consul's agent with an empty data folder gets every registration again."""
-    made = registrar(agent)
-    want(made, spec())
-    made._reconcile()
+    registrar = new_registrar(agent)
+    set_desired(registrar, spec())
+    registrar._reconcile()
     agent.services.clear()
     agent.checks.clear()
-    made._reconcile()
+    registrar._reconcile()
     assert list(agent.services) == ["nexus-svc-web"]
 
 
-def test_before_the_first_word_nothing_is_taken_out(agent: Agent) -> None:
-    """An agent that has just come leaves what is registered from before, but reads how it does."""
-    first = registrar(agent)
-    want(first, spec())
+def test_before_the_first_orders_nothing_is_deregistered(agent: Agent) -> None:
+    """A new registrar leaves older registrations alone, but reads their checks."""
+    first = new_registrar(agent)
+    set_desired(first, spec())
     first._reconcile()
-    agent.says(web="passing")
-    made = registrar(agent)
-    made._reconcile()
+    agent.set_checks(web="passing")
+    registrar = new_registrar(agent)
+    registrar._reconcile()
     assert list(agent.services) == ["nexus-svc-web"]
-    assert made.passing == {"web": True}
+    assert registrar.passing == {"web": True}
 
 
 @pytest.mark.parametrize(("status", "passing"), [("passing", True), ("warning", False), ("critical", False)])
 def test_checks_are_read(status: str, passing: bool, agent: Agent) -> None:
-    """The worker learns of each of its instances whether it passes, and nothing of others' services or of the node."""
-    made = registrar(agent)
-    want(made, spec())
-    made._reconcile()
-    agent.says(web=status)
+    """`passing` has each of the worker's instances, and neither other services nor the node."""
+    registrar = new_registrar(agent)
+    set_desired(registrar, spec())
+    registrar._reconcile()
+    agent.set_checks(web=status)
     agent.checks["theirs"] = {"CheckID": "theirs", "ServiceID": "theirs", "Status": "critical"}
     agent.checks["disk"] = {"CheckID": "disk", "ServiceID": "", "Status": "critical"}
-    made._reconcile()
-    assert made.passing == {"web": passing}
+    registrar._reconcile()
+    assert registrar.passing == {"web": passing}
 
 
 def test_the_worker_is_woken_when_a_check_changes(agent: Agent) -> None:
-    """`changed` is set for news only."""
-    made = registrar(agent)
-    want(made, spec())
-    made._reconcile()
-    made._reconcile()
-    made._changed.clear()
-    made._reconcile()
-    assert not made._changed.is_set()
-    agent.says(web="passing")
-    made._reconcile()
-    assert made._changed.is_set()
+    """`changed` is set only when a check's state changes."""
+    registrar = new_registrar(agent)
+    set_desired(registrar, spec())
+    registrar._reconcile()
+    registrar._reconcile()
+    registrar._changed.clear()
+    registrar._reconcile()
+    assert not registrar._changed.is_set()
+    agent.set_checks(web="passing")
+    registrar._reconcile()
+    assert registrar._changed.is_set()
 
 
-def test_a_ttl_check_is_vouched_for_by_the_worker(agent: Agent) -> None:
+def test_a_ttl_check_is_refreshed_by_the_worker(agent: Agent) -> None:
     """It passes in each turn in which the process runs, and fails in each in which it does not."""
-    made = registrar(agent)
-    want(made, spec("job", "ttl", port=None), alive=("job",))
-    made._reconcile()
+    registrar = new_registrar(agent)
+    set_desired(registrar, spec("job", "ttl", port=None), running=("job",))
+    registrar._reconcile()
     assert agent.checks["service:nexus-svc-job"]["Status"] == "passing"
-    want(made, spec("job", "ttl", port=None), alive=("other",))
-    made._reconcile()
+    set_desired(registrar, spec("job", "ttl", port=None), running=("other",))
+    registrar._reconcile()
     assert agent.checks["service:nexus-svc-job"]["Status"] == "critical"
 
 
@@ -307,25 +307,25 @@ def test_a_ttl_check_is_vouched_for_by_the_worker(agent: Agent) -> None:
     ("/v1/agent/services", 500), ("/v1/agent/services", "hang"), ("/v1/agent/checks", 500), ("/v1/agent/checks", "hang"),
     ("register", 500), ("register", 403), ("pass", "hang"), ("pass", 500), ("deregister", 500)])  # fmt: skip
 def test_a_failure_is_a_consul_error_and_passes(path: str, fault: int | str, agent: Agent) -> None:
-    """A call that fails or hangs ends within its limit as ConsulError, and the next good turn makes up for it."""
-    first = registrar(agent)
-    want(first, spec("old"))
+    """A call that fails or hangs ends within its timeout as ConsulError, and the next good turn makes up for it."""
+    first = new_registrar(agent)
+    set_desired(first, spec("old"))
     first._reconcile()
-    made = registrar(agent)
-    want(made, spec(), spec("job", "ttl"), alive=("job",))
+    registrar = new_registrar(agent)
+    set_desired(registrar, spec(), spec("job", "ttl"), running=("job",))
     agent.fails[path] = fault
     for _ in range(2):
-        try_turn(made)
+        try_turn(registrar)
     agent.fails.clear()
-    made._reconcile()
+    registrar._reconcile()
     assert sorted(agent.services) == ["nexus-svc-job", "nexus-svc-web"]
     assert agent.checks["service:nexus-svc-job"]["Status"] == "passing"
 
 
-def try_turn(made: Registrar) -> None:
-    """A turn in which Consul may fail; anything else may not."""
+def try_turn(registrar: Registrar) -> None:
+    """A turn in which only Consul may fail."""
     try:
-        made._reconcile()
+        registrar._reconcile()
     except ConsulError:
         return
 
@@ -333,70 +333,70 @@ def try_turn(made: Registrar) -> None:
 @pytest.mark.parametrize(("path", "fault"), [
     ("register a", 500), ("register a", 403), ("deregister/nexus-svc-old", 500), ("deregister/nexus-svc-old", 404),
     ("pass/service:nexus-svc-a", 500), ("pass/service:nexus-svc-a", "hang")])  # fmt: skip
-def test_one_that_fails_takes_no_other_with_it(path: str, fault: int | str, agent: Agent) -> None:
-    """While Consul refuses one instance, or hangs over it, the others are registered and vouched for in each turn."""
-    first = registrar(agent)
-    want(first, spec("old"))
+def test_a_failing_instance_does_not_affect_the_others(path: str, fault: int | str, agent: Agent) -> None:
+    """While Consul refuses one instance or hangs, the others are registered and refreshed in each turn."""
+    first = new_registrar(agent)
+    set_desired(first, spec("old"))
     first._reconcile()
-    made = registrar(agent)
-    want(made, spec("a", "ttl"), spec("b", "ttl"), alive=("a", "b"))
+    registrar = new_registrar(agent)
+    set_desired(registrar, spec("a", "ttl"), spec("b", "ttl"), running=("a", "b"))
     agent.fails[path] = fault
     for _ in range(3):
-        try_turn(made)
+        try_turn(registrar)
     assert "nexus-svc-b" in agent.services
     assert agent.checks["service:nexus-svc-b"]["Status"] == "passing"
 
 
-class Enough(Exception):
+class LoopEnd(Exception):
     """Ends the endless loop."""
 
 
-def run(made: Registrar, turns: int) -> None:
-    """The thread's own loop for so many turns, in this thread and without its pauses."""
-    left = iter(range(turns - 1))
+def run(registrar: Registrar, turns: int) -> None:
+    """Runs so many turns of the thread's loop in this thread, without pauses."""
+    remaining = iter(range(turns - 1))
 
     def pause(_: float) -> bool:
-        if next(left, None) is None:
-            raise Enough
+        if next(remaining, None) is None:
+            raise LoopEnd
         return True
 
-    made._due.wait = pause  # type: ignore[method-assign, assignment]
-    with pytest.raises(Enough):
-        made.run()
+    registrar._due.wait = pause  # type: ignore[method-assign, assignment]
+    with pytest.raises(LoopEnd):
+        registrar.run()
 
 
-def test_an_agent_that_is_away_is_told_of_once(agent: Agent, capsys: pytest.CaptureFixture[str]) -> None:
-    """The loop goes on, says once that Consul is away, and once more after it was back."""
-    made = registrar(agent)
-    want(made, spec())
+def test_an_agent_that_is_away_is_logged_once(agent: Agent, capsys: pytest.CaptureFixture[str]) -> None:
+    """The loop goes on, logs once that Consul is away, and once more after it was back."""
+    registrar = new_registrar(agent)
+    set_desired(registrar, spec())
     agent.fails["/v1"] = 500
-    run(made, 4)
-    assert not made.fresh()
+    run(registrar, 4)
+    assert not registrar.is_fresh()
     assert capsys.readouterr().out.count("\n") == 1
     agent.fails.clear()
-    run(made, 2)
-    assert made.fresh()
+    run(registrar, 2)
+    assert registrar.is_fresh()
     agent.fails["/v1"] = 500
-    run(made, 2)
+    run(registrar, 2)
     assert capsys.readouterr().out.count("the services go on") == 1
 
 
 @pytest.mark.parametrize("body", [b"null", b"[]", b"{}", b"", b"no json"])
 @pytest.mark.parametrize("path", ["services", "checks"])
 def test_the_loop_survives_every_answer(path: str, body: bytes, agent: Agent) -> None:
-    """An agent that is starting may say anything; the thread must not end of it, for nobody would start it again."""
-    made = registrar(agent)
-    want(made, spec())
+    """A starting agent may answer anything; that must not end the thread, as nothing would start it again."""
+    registrar = new_registrar(agent)
+    set_desired(registrar, spec())
     agent.fails[f"/v1/agent/{path}"] = body
-    run(made, 2)
+    run(registrar, 2)
     agent.fails.clear()
-    run(made, 2)
+    run(registrar, 2)
     assert list(agent.services) == ["nexus-svc-web"]
 
 
 def test_a_registrar_has_a_connection_of_its_own(agent: Agent) -> None:
-    """The client is not the worker's: no two threads share one."""
-    consul = Consul("the-token", agent.address, LIMIT)
-    made = Registrar(consul, "10.0.0.2", "203.0.113.2", threading.Event())
-    assert made._consul is not consul
-    assert made.daemon
+    """The registrar's client is not the worker's: no two threads share one."""
+    consul = Consul("the-token", agent.address, TIMEOUT)
+    registrar = Registrar(consul, "10.0.0.2", "203.0.113.2", threading.Event())
+    assert registrar._consul is not consul
+    assert registrar.daemon

@@ -1,4 +1,4 @@
-"""CPU time where systemd has none: of containers by Docker's own word, of processes by the kernel's."""
+"""CPU time that systemd does not measure: of containers from Docker, of processes from the kernel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from remote_agents.nexus_agents.worker.cpu_meter import CpuMeter, CpuTotals, Process, container, processes
+from remote_agents.nexus_agents.worker.cpu_meter import CpuMeter, CpuTotals, Process, container_cpu_time, unit_processes
 
 TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 UNIT = "nexus-svc-hello.service"
@@ -41,40 +41,40 @@ def test_a_units_processes_are_found(tmp_path: Path, cgroup: str) -> None:
     process(tmp_path, 10, cgroup, "100 20 3 1")
     process(tmp_path, 11, cgroup, "7 0 0 0", "(a) b (c)")
     process(tmp_path, 12, "0::/system.slice/consul.service\n", "5000 0 0 0")
-    (tmp_path / "13").mkdir()  # it ends while we look
+    (tmp_path / "13").mkdir()  # a process that has just ended
     process(tmp_path, 14, cgroup, "")
     (tmp_path / "14" / "stat").write_text("")
     (tmp_path / "uptime").write_text("1 1\n")
-    assert processes(tmp_path) == {
+    assert unit_processes(tmp_path) == {
         (10, 100): Process(UNIT, 120 * TICK, 4 * TICK), (11, 100): Process(UNIT, 7 * TICK, 0)}  # fmt: skip
 
 
 def test_time_that_ends_with_a_process_is_kept() -> None:
-    """Waited for by its parent or not, seen before or not: each ns counts once, and the total never falls."""
-    spent = CpuTotals()
+    """Waited for by its parent or not, seen before or not: each nanosecond counts once, and the total never falls."""
+    totals = CpuTotals()
     parent, child = (1, 10), (2, 20)
-    assert spent.after({parent: Process("u", 100, 0)}) == {"u": 100}
-    assert spent.after({parent: Process("u", 100, 0), child: Process("u", 50, 0)}) == {"u": 150}
-    assert spent.after({parent: Process("u", 101, 60)}) == {"u": 161}  # it used 10 more, and was waited for
-    assert spent.after({parent: Process("u", 101, 60), (3, 30): Process("u", 40, 0)}) == {"u": 201}
-    assert spent.after({parent: Process("u", 102, 60)}) == {"u": 202}  # nobody waited for it
-    assert spent.after({parent: Process("u", 102, 90)}) == {"u": 232}  # one that nobody saw
-    assert spent.after({(2, 99): Process("u", 5, 0)}) == {"u": 237}  # an old number, another process
-    assert spent.after({}) == {}
-    assert spent.after({parent: Process("u", 3, 0), (7, 7): Process("v", 1, 0)}) == {"u": 3, "v": 1}
+    assert totals.update({parent: Process("u", 100, 0)}) == {"u": 100}
+    assert totals.update({parent: Process("u", 100, 0), child: Process("u", 50, 0)}) == {"u": 150}
+    assert totals.update({parent: Process("u", 101, 60)}) == {"u": 161}  # it used 10 more, and was waited for
+    assert totals.update({parent: Process("u", 101, 60), (3, 30): Process("u", 40, 0)}) == {"u": 201}
+    assert totals.update({parent: Process("u", 102, 60)}) == {"u": 202}  # its parent did not wait for it
+    assert totals.update({parent: Process("u", 102, 90)}) == {"u": 232}  # a child between two updates
+    assert totals.update({(2, 99): Process("u", 5, 0)}) == {"u": 237}  # the same pid, another process
+    assert totals.update({}) == {}
+    assert totals.update({parent: Process("u", 3, 0), (7, 7): Process("v", 1, 0)}) == {"u": 3, "v": 1}
 
 
 def test_the_kernels_own_numbers_are_read(tmp_path: Path) -> None:
-    """A real process that is busy for half a second of its own time, by the kernel's own `stat`."""
-    words = "import time; exec('while time.process_time() < 0.5: pass'); print(flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", words], stdout=subprocess.PIPE) as busy:
+    """A real process that uses half a second of CPU time, from the kernel's own `stat`."""
+    code = "import time; exec('while time.process_time() < 0.5: pass'); print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as busy:
         try:
             assert busy.stdout
             busy.stdout.readline()
             process(tmp_path, busy.pid, f"0::/system.slice/{UNIT}\n", "")
             (tmp_path / str(busy.pid) / "stat").unlink()
             (tmp_path / str(busy.pid) / "stat").symlink_to(f"/proc/{busy.pid}/stat")
-            [found] = processes(tmp_path).values()
+            [found] = unit_processes(tmp_path).values()
             assert 0.4e9 < found.own < 0.9e9
         finally:
             busy.kill()
@@ -106,17 +106,17 @@ def engine(tmp_path: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def test_a_container_is_measured_by_the_engine(engine: str) -> None:
-    """Its own count; -1 for one that is not there, and where no engine answers."""
-    assert container("nexus-svc-boxed", engine) == 1234
-    assert container("nexus-svc-other", engine) == -1
-    assert container("nexus-svc-boxed", engine + ".gone") == -1
+def test_a_container_is_measured_by_docker(engine: str) -> None:
+    """Docker's count; -1 for a missing container, and where Docker does not answer."""
+    assert container_cpu_time("nexus-svc-boxed", engine) == 1234
+    assert container_cpu_time("nexus-svc-other", engine) == -1
+    assert container_cpu_time("nexus-svc-boxed", engine + ".gone") == -1
 
 
-def test_only_what_is_scaled_and_not_counted_is_measured() -> None:
-    """Images always, for systemd sees Docker's client alone; commands only where systemd does not measure."""
-    one = CpuMeter()
+def test_only_autoscaled_services_without_a_systemd_count_are_measured() -> None:
+    """Images always, as systemd sees only Docker's client; commands only where systemd does not measure."""
+    meter = CpuMeter()
     specs = {"a": spec(50), "b": spec(50), "boxed": spec(50, "x:1"), "c": spec(None), "d": spec(None, "y:1")}
-    specs["new"] = spec(50)  # systemd has not been asked since
-    one.want(specs, {"a": 7, "b": -1, "boxed": 7, "c": -1, "d": -1})
-    assert one._wanted == {"b": False, "boxed": True}
+    specs["new"] = spec(50)  # not in systemd's answer yet
+    meter.set_targets(specs, {"a": 7, "b": -1, "boxed": 7, "c": -1, "d": -1})
+    assert meter._targets == {"b": False, "boxed": True}

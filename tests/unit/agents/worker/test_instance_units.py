@@ -1,4 +1,4 @@
-"""A service's unit and environment, read back the way systemd and Docker read them: values stay values."""
+"""A service's unit and environment, parsed as systemd and Docker parse them: no value is interpreted."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ SECONDS = st.integers(1000, 3_600_000).map(lambda ms: ms / 1000)
 
 
 def spec(**own: Any) -> dict[str, Any]:
-    """As it reaches the worker: through JSON."""
+    """A spec as it reaches the worker: through JSON."""
     given = {"name": "web", "check": Check("tcp"), "port": 8080, **own}
     if "image" not in given:
         given.setdefault("command", ("/bin/run",))
@@ -70,7 +70,7 @@ def spec(**own: Any) -> dict[str, Any]:
 
 
 def settings(text: str) -> list[tuple[str, str, str]]:
-    """(section, key, value) of a unit file. No line of ours goes on in the next one."""
+    """(section, key, value) of a unit file. None of our lines continues on the next one."""
     found, section = [], ""
     for line in text.split("\n"):
         if not line.strip() or line.lstrip()[0] in "#;":
@@ -90,7 +90,7 @@ def values(text: str, key: str) -> list[str]:
 
 
 def words(text: str) -> Iterator[str]:
-    """The words of a command line, quotes and C escapes taken away; a bare semicolon would begin another command."""
+    """The words of a command line, without quotes and C escapes; a bare semicolon would start another command."""
     at = 0
     while True:
         while at < len(text) and text[at] in BLANK:
@@ -114,7 +114,7 @@ def words(text: str) -> Iterator[str]:
 
 
 def argv(line: str) -> list[str]:
-    """What runs, of an ExecStart: `%` specifiers are filled in, `$` would be but for the prefix `:`."""
+    """The argv of an ExecStart: `%` specifiers are replaced; with the prefix `:`, `$` is not."""
     found = list(words(line))
     prefix = found[0][: len(found[0]) - len(found[0].lstrip("-@:+!|"))]
     assert prefix == ":", "$ means something"
@@ -173,8 +173,8 @@ def docker_run(line: str) -> tuple[dict[str, str], str, list[str]]:
 
 @given(COMMANDS)
 @example(("/bin/run", *HOSTILE))
-def test_a_command_reaches_the_process_as_it_was_written(command: tuple[str, ...]) -> None:
-    """Whatever the words hold, systemd starts exactly this argv: no specifier, no variable, no further command."""
+def test_a_command_reaches_the_process_unchanged(command: tuple[str, ...]) -> None:
+    """Whatever the arguments contain, systemd starts exactly this argv: no specifier, no variable, no second command."""
     assume(let_in(service_texts.command, list(command)))
     [line] = values(unit_text(spec(command=command)), "ExecStart")
     assert argv(line) == list(command)
@@ -182,7 +182,7 @@ def test_a_command_reaches_the_process_as_it_was_written(command: tuple[str, ...
 
 @given(st.lists(TEXTS, min_size=1))
 def test_quoting_is_one_line_and_undone_by_reading(found: list[str]) -> None:
-    """Any words become one line from which the same words are read."""
+    """Any arguments become one line that parses to the same arguments."""
     line = quoted(found)
     assert "\n" not in line
     assert [re.sub("%%", "%", word) for word in words(line)] == found
@@ -192,7 +192,7 @@ def test_quoting_is_one_line_and_undone_by_reading(found: list[str]) -> None:
 def test_no_value_becomes_a_setting(
     command: tuple[str, ...], env: dict[str, str], user: str | None, name: str, port: int | None
 ) -> None:
-    """A unit has the same settings in the same order whatever its values hold, and the environment is no part of it."""
+    """A unit has the same settings in the same order whatever its values contain, and does not contain the environment."""
     low = port is not None and port < 1024
     plain = spec(name="web", command=("/bin/run",), user=user and "app", port=81 if low else 8080)
     text = unit_text(spec(name=name, command=command, env=env, user=user, port=port))
@@ -212,21 +212,21 @@ def test_no_value_becomes_a_setting(
 @example("/opt/a\\b")
 @example("..")
 @example("a" * 256)
-def test_the_door_lets_no_program_in_that_systemd_refuses(program: str) -> None:
+def test_the_schema_accepts_no_program_that_systemd_refuses(program: str) -> None:
     """systemd does not load a unit whose program has a quote or backslash, is `..`, or is longer than a file's name."""
     assert is_taken(program) or not let_in(service_texts.command, [program])
 
 
 def test_secrets_of_the_environment_are_not_in_the_unit() -> None:
-    """The unit is for everybody to read, so no value of the environment stands in it."""
+    """Everybody can read the unit, so it contains no value of the environment."""
     for own in ({}, {"image": "nginx"}):
         assert "hunter2" not in unit_text(spec(env={"PASSWORD": "hunter2"}, **own))
 
 
 @given(ENVS)
 @example({f"V{n}": text for n, text in enumerate(HOSTILE)})
-def test_the_environment_of_a_process_is_read_as_it_was_written(env: dict[str, str]) -> None:
-    """systemd reads from the file just these values, and the three of our own."""
+def test_the_environment_of_a_process_is_unchanged(env: dict[str, str]) -> None:
+    """systemd reads exactly these values from the file, and our own three."""
     assume(all(let_in(service_texts.env_value, v) for v in env.values()))
     own = {"NEXUS_SERVICE": "web", "NEXUS_HOST": "w1", "PORT": "8080"}
     assert systemd_environment(env_text(spec(env=env), "w1")) == {**own, **env}
@@ -234,35 +234,35 @@ def test_the_environment_of_a_process_is_read_as_it_was_written(env: dict[str, s
 
 @given(ENVS)
 @example({f"V{n}": text for n, text in enumerate(HOSTILE)})
-def test_the_environment_of_a_container_is_read_as_it_was_written(env: dict[str, str]) -> None:
-    """Docker takes all after the first `=`, quotes and blanks too."""
+def test_the_environment_of_a_container_is_unchanged(env: dict[str, str]) -> None:
+    """Docker takes everything after the first `=`, quotes and blanks too."""
     assume(all(let_in(service_texts.env_value, v) for v in env.values()))
     own = {"NEXUS_SERVICE": "web", "NEXUS_HOST": "w1", "PORT": "8080"}
     assert docker_environment(env_text(spec(image="nginx", env=env), "w1")) == {**own, **env}
 
 
-def test_a_service_without_port_is_told_none() -> None:
-    """PORT is there only where there is a port, and what the operator says goes before our own."""
+def test_a_service_without_port_has_no_port_variable() -> None:
+    """PORT is set only where there is a port, and the operator's values override ours."""
     assert systemd_environment(env_text(spec(port=None), "w1")) == {"NEXUS_SERVICE": "web", "NEXUS_HOST": "w1"}
     assert systemd_environment(env_text(spec(env={"PORT": "9"}), "w1"))["PORT"] == "9"
 
 
 def test_equal_specs_give_equal_bytes() -> None:
-    """The order of the environment does not matter, so nothing is restarted for it."""
+    """The order of the environment does not matter, so it restarts nothing."""
     one, two = spec(env={"A": "1", "B": "2"}), spec(env={"B": "2", "A": "1"})
     assert (unit_text(one), env_text(one, "w1")) == (unit_text(two), env_text(two, "w1"))
 
 
 @given(COMMANDS, ENVS)
 @example(("/bin/run", "X-Nexus-Revision=000000000000"), {"A": "X-Nexus-Revision=0"})
-def test_a_unit_bears_its_revision(command: tuple[str, ...], env: dict[str, str]) -> None:
-    """The revision is read back from the text, and no value can pass for one."""
+def test_a_unit_has_its_revision(command: tuple[str, ...], env: dict[str, str]) -> None:
+    """The revision is read back from the text, and no value is taken for one."""
     for own in (spec(command=command, env=env), spec(image="nginx", command=command, env=env)):
         assert revision_of(unit_text(own)) == own["revision"]
 
 
 @pytest.mark.parametrize("text", ["", "[Service]\nExecStart=/bin/true\n", "# X-Nexus-Revision=1\n", " X-Nexus-Revision=1\n"])
-def test_a_foreign_unit_bears_none(text: str) -> None:
+def test_a_foreign_unit_has_no_revision(text: str) -> None:
     """A unit that is not ours has no revision."""
     assert revision_of(text) is None
 
@@ -276,8 +276,8 @@ def test_only_a_low_port_takes_a_capability(port: int | None) -> None:
     assert values(text, "AmbientCapabilities") == (["CAP_NET_BIND_SERVICE"] if low else [])
 
 
-def test_a_process_is_shut_in() -> None:
-    """Every process is hardened; a container is Docker's to shut in, and gets no new rights there."""
+def test_a_process_is_hardened() -> None:
+    """Every process has the hardening options; Docker isolates a container, without new privileges."""
     text = unit_text(spec())
     for key, value in {"NoNewPrivileges": "yes", "ProtectSystem": "strict", "PrivateTmp": "yes"}.items():
         assert values(text, key) == [value]
@@ -297,7 +297,7 @@ def test_a_service_comes_back_however_often_it_ends(own: dict[str, Any]) -> None
 
 
 def test_a_process_has_its_limits() -> None:
-    """InstanceHistory in MiB without swap, CPU in percent of one core; none where none was asked for."""
+    """Memory in MiB without swap, CPU in percent of one core; no limit where none is set."""
     text = unit_text(spec(memory_mb=256, cpu=1.5))
     assert values(text, "MemoryMax") == ["256M"]
     assert values(text, "MemorySwapMax") == ["0"]
@@ -309,8 +309,8 @@ def test_a_process_has_its_limits() -> None:
 @example(0.333)
 @example(1 / 3)
 @example(1e-2)
-def test_systemd_takes_every_cpu_limit_that_the_door_lets_in(cores: float) -> None:
-    """A quota of more than two decimals would be ignored (parse_permyriad_unbounded); it stays near what was asked."""
+def test_systemd_accepts_every_valid_cpu_limit(cores: float) -> None:
+    """A quota of more than two decimals would be ignored (parse_permyriad_unbounded); it stays close to the given limit."""
     [quota] = values(unit_text(spec(cpu=cores)), "CPUQuota")
     assert re.fullmatch(r"[0-9]+(\.[0-9]{1,2})?%", quota), quota
     assert float(quota[:-1]) == pytest.approx(cores * 100, rel=0.01, abs=0.01)
@@ -318,7 +318,7 @@ def test_systemd_takes_every_cpu_limit_that_the_door_lets_in(cores: float) -> No
 
 @given(CORES)
 @example(1e-2)
-def test_docker_takes_every_cpu_limit_that_the_door_lets_in(cores: float) -> None:
+def test_docker_accepts_every_valid_cpu_limit(cores: float) -> None:
     """--cpus is a plain decimal number of nine decimals at most."""
     flags, _, _ = docker_run(values(unit_text(spec(image="nginx", cpu=cores)), "ExecStart")[0])
     assert re.fullmatch(r"[0-9]+(\.[0-9]{1,9})?", flags["--cpus"])
@@ -330,7 +330,7 @@ def test_docker_takes_every_cpu_limit_that_the_door_lets_in(cores: float) -> Non
 @example(1.5)
 @example(3600.0)
 def test_systemd_waits_as_long_as_a_service_may_take_to_stop(seconds: float) -> None:
-    """The time from SIGTERM to SIGKILL, never endless; around Docker's own a little more."""
+    """The time from SIGTERM to SIGKILL, never endless; a little longer than Docker's own."""
     for own, more in (({}, 0), ({"image": "nginx"}, 5)):
         [stop] = values(unit_text(spec(stop_timeout=seconds, **own)), "TimeoutStopSec")
         assert re.fullmatch(r"[0-9]+(\.[0-9]+)?", stop)
@@ -342,7 +342,7 @@ def test_systemd_waits_as_long_as_a_service_may_take_to_stop(seconds: float) -> 
 @example(1.0)
 @example(1.5)
 def test_docker_waits_as_long_as_a_service_may_take_to_stop(seconds: float) -> None:
-    """`docker stop` takes whole seconds only, and refuses all else."""
+    """`docker stop` accepts whole seconds only."""
     [line] = values(unit_text(spec(image="nginx", stop_timeout=seconds)), "ExecStop")
     *command, time, name = line.split(" ")
     assert command[:2] == ["-/usr/bin/docker", "stop"]
@@ -353,8 +353,8 @@ def test_docker_waits_as_long_as_a_service_may_take_to_stop(seconds: float) -> N
 
 @given(IMAGES, st.one_of(st.none(), st.lists(TEXTS, min_size=1, max_size=5)), NAMES, USERS)
 @example("nginx", list(HOSTILE), "web", "app")
-def test_a_container_is_started_as_it_was_asked_for(image: str, args: list[str] | None, name: str, user: str) -> None:
-    """Docker finds the image where it belongs, its arguments behind it untouched, and no value among its own flags."""
+def test_a_container_is_started_as_specified(image: str, args: list[str] | None, name: str, user: str) -> None:
+    """Docker finds the image in its place, its arguments unchanged after it, and no value among its own flags."""
     made = spec(
         name=name, image=image, command=tuple(args) if args else None, port=8080, target_port=80, user=user,
         memory_mb=256, cpu=0.5,
@@ -368,8 +368,8 @@ def test_a_container_is_started_as_it_was_asked_for(image: str, args: list[str] 
     }  # fmt: skip
 
 
-def test_a_container_has_only_what_was_asked_for() -> None:
-    """Without port, user and limits no flag stands for them; the container's port defaults to the host's."""
+def test_a_container_has_only_what_is_specified() -> None:
+    """Without port, user and limits their flags are missing; the container's port defaults to the host's."""
     flags, _, _ = docker_run(values(unit_text(spec(image="nginx", port=None)), "ExecStart")[0])
     assert not flags.keys() & {"--publish", "--user", "--memory", "--memory-swap", "--cpus"}
     flags, _, _ = docker_run(values(unit_text(spec(image="nginx")), "ExecStart")[0])
@@ -377,7 +377,7 @@ def test_a_container_has_only_what_was_asked_for() -> None:
 
 
 def test_a_container_leaves_nothing_behind() -> None:
-    """One that a crash left over is removed before a start, and after every end; Docker's daemon comes first."""
+    """A container left over from a crash is removed before a start and after every end; Docker starts first."""
     text = unit_text(spec(image="nginx"))
     assert values(text, "ExecStartPre") == values(text, "ExecStopPost") == ["-/usr/bin/docker rm --force nexus-svc-web"]
     assert values(text, "After") == values(text, "Wants") == ["docker.service"]

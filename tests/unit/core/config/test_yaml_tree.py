@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabfile.core.config.yaml_tree import MAX_BYTES, Misread, decode, dotted, parse, shown
+from fabfile.core.config.fault import dotted, shown
+from fabfile.core.config.yaml_tree import MAX_BYTES, Misread, decode, parse
 from fabfile.core.errors import InputError
 
 

@@ -1,4 +1,4 @@
-"""Who may do what in Consul, and what brings it there."""
+"""Who may do what in Consul, and which changes bring Consul there."""
 
 from __future__ import annotations
 
@@ -59,7 +59,11 @@ def listed(want: Wanted) -> tuple[Listed, Listed]:
         {"ID": f"id of {p.name}", "Name": p.name, "Rules": p.rules, "Description": MARK} for p in want.policies
     ]
     tokens = [
-        {"AccessorID": g.accessor, "Description": MARK + g.name, "Policies": [{"ID": f"id of {g.policy}", "Name": g.policy}]}
+        {
+            "AccessorID": g.accessor,
+            "Description": MARK + g.name,
+            "Policies": [{"ID": f"id of {g.policy}", "Name": g.policy}],
+        }
         for g in want.grants
     ]
     return BUILT_IN + policies, [ANONYMOUS, MANAGEMENT, *tokens]
@@ -111,27 +115,28 @@ def test_what_was_applied_needs_no_change(cluster: Cluster) -> None:
 
 
 def test_a_new_consul_gets_everything_and_loses_nothing() -> None:
-    """Where Consul has only what it was born with, all policies and grants are written and nothing is dropped."""
-    todo = changes(WANT, BUILT_IN, [ANONYMOUS, MANAGEMENT])
-    assert todo == Changes(tuple((p, None) for p in WANT.policies), WANT.grants, (), ())
+    """Where Consul has only its built-in entries, all policies and grants are written and nothing is dropped."""
+    needed = changes(WANT, BUILT_IN, [ANONYMOUS, MANAGEMENT])
+    assert needed == Changes(tuple((p, None) for p in WANT.policies), WANT.grants, (), ())
 
 
 @given(clusters, clusters)
 def test_one_application_is_enough(before: Cluster, after: Cluster) -> None:
-    """From any cluster to any other: what the changes leave behind is what is wanted, and a second look finds no more."""
+    """From any cluster to any other: after the changes Consul has what is wanted, and a second comparison is empty."""
     want = want_of(after)
     policies, tokens = listed(want_of(before))
-    todo = changes(want, policies, tokens)
-    put = {p.name for p, _ in todo.put_policies}
-    kept = [p for p in policies if p["ID"] not in todo.drop_policies and p["Name"] not in put]
+    needed = changes(want, policies, tokens)
+    put = {p.name for p, _ in needed.put_policies}
+    kept = [p for p in policies if p["ID"] not in needed.drop_policies and p["Name"] not in put]
     made = [
-        {"ID": known or "new", "Name": p.name, "Rules": p.rules, "Description": MARK} for p, known in todo.put_policies
+        {"ID": known or "new", "Name": p.name, "Rules": p.rules, "Description": MARK}
+        for p, known in needed.put_policies
     ]
-    renewed = {g.accessor for g in todo.put_grants}
-    stay = [t for t in tokens if t["AccessorID"] not in {*todo.drop_tokens, *renewed}]
+    renewed = {g.accessor for g in needed.put_grants}
+    stay = [t for t in tokens if t["AccessorID"] not in {*needed.drop_tokens, *renewed}]
     granted = [
         {"AccessorID": g.accessor, "Description": MARK + g.name, "Policies": [{"ID": "x", "Name": g.policy}]}
-        for g in todo.put_grants
+        for g in needed.put_grants
     ]
     assert changes(want, kept + made, stay + granted) == NOTHING
 
@@ -140,8 +145,8 @@ def test_a_changed_policy_is_written_over_its_own_id() -> None:
     """A policy whose rules were edited is written again under the id that it has."""
     policies, tokens = listed(WANT)
     policies[-1] |= {"Rules": "{}"}
-    todo = changes(WANT, policies, tokens)
-    assert todo == replace(NOTHING, put_policies=((WANT.policies[-1], policies[-1]["ID"]),))
+    needed = changes(WANT, policies, tokens)
+    assert needed == replace(NOTHING, put_policies=((WANT.policies[-1], policies[-1]["ID"]),))
 
 
 @pytest.mark.parametrize("held", [None, [], [{"ID": "1", "Name": "global-management"}], "more"])
@@ -149,13 +154,13 @@ def test_a_token_with_other_rights_is_set_right(held: Any) -> None:
     """A token of ours that lost its policy, or was given another one or one more, is written again."""
     policies, tokens = listed(WANT)
     tokens[-1]["Policies"] = [*tokens[-1]["Policies"], {"ID": "9", "Name": "extra"}] if held == "more" else held
-    todo = changes(WANT, policies, tokens)
-    assert todo == replace(NOTHING, put_grants=(WANT.grants[-1],))
+    needed = changes(WANT, policies, tokens)
+    assert needed == replace(NOTHING, put_grants=(WANT.grants[-1],))
 
 
 @pytest.mark.parametrize("description", ["", "an operator's own", "nexus", "about Nexus Ops: x", None])
 def test_others_tokens_stay(description: str | None) -> None:
-    """A token that does not bear our mark is never dropped, whatever policies it has."""
+    """A token without our mark is never dropped, whatever policies it has."""
     policies, tokens = listed(WANT)
     theirs = {"AccessorID": "theirs", "Description": description, "Policies": [{"ID": "1", "Name": "nexus-dns"}]}
     assert changes(WANT, policies, [*tokens, theirs, {"AccessorID": "bare"}]) == NOTHING
@@ -170,7 +175,8 @@ def test_others_policies_stay() -> None:
 def test_a_management_token_stays() -> None:
     """A management token is never dropped, not even one with our mark, as a rotation makes."""
     policies, tokens = listed(WANT)
-    ours = {"AccessorID": "m", "Description": MARK + "management", "Policies": [{"ID": "1", "Name": "global-management"}]}
+    policy = {"ID": "1", "Name": "global-management"}
+    ours = {"AccessorID": "m", "Description": MARK + "management", "Policies": [policy]}
     assert changes(WANT, policies, [*tokens, ours]) == NOTHING
 
 
@@ -182,20 +188,20 @@ def without(name: str) -> Cluster:
 def test_a_host_that_left_loses_its_tokens_and_policies(gone: str) -> None:
     """Exactly its tokens and policies are dropped; the other orchestrators may no longer end a session of its."""
     names = token_names(CLUSTER.host(gone))
-    todo = changes(wanted(without(gone), SECRETS), *listed(WANT))
-    assert todo.put_grants == ()
-    assert {p.name for p, _ in todo.put_policies} == {
+    needed = changes(wanted(without(gone), SECRETS), *listed(WANT))
+    assert needed.put_grants == ()
+    assert {p.name for p, _ in needed.put_policies} == {
         policy_name(f"orchestrator/{m}") for m in MANAGERS if m != gone and gone in MANAGERS}  # fmt: skip
-    assert not any(f'"{gone}"' in p.rules for p, _ in todo.put_policies)
-    assert set(todo.drop_tokens) == {SECRETS.tokens[n].accessor for n in names}
-    assert set(todo.drop_policies) == {f"id of {policy_name(n)}" for n in names}
+    assert not any(f'"{gone}"' in p.rules for p, _ in needed.put_policies)
+    assert set(needed.drop_tokens) == {SECRETS.tokens[n].accessor for n in names}
+    assert set(needed.drop_policies) == {f"id of {policy_name(n)}" for n in names}
 
 
 def test_a_lost_role_loses_its_token() -> None:
     """A host that gave up a role keeps its agent's token and loses that role's."""
     hosts = tuple(replace(h, roles=("manager",)) if h.name == "mw1" else h for h in CLUSTER.hosts)
-    todo = changes(wanted(replace(CLUSTER, hosts=hosts), SECRETS), *listed(WANT))
-    assert todo == Changes((), (), ("accessor worker/mw1",), ("id of nexus-worker-mw1",))
+    needed = changes(wanted(replace(CLUSTER, hosts=hosts), SECRETS), *listed(WANT))
+    assert needed == Changes((), (), ("accessor worker/mw1",), ("id of nexus-worker-mw1",))
 
 
 def test_rules_are_canonical_json() -> None:
@@ -208,7 +214,7 @@ def test_rules_are_canonical_json() -> None:
 
 @pytest.mark.parametrize("name", ["", "agent", "server/m1", "management"])
 def test_a_token_of_no_kind_has_no_rules(name: str) -> None:
-    """An unknown kind of token is a fault of ours and gets no rules at all (`agent` alone would name no node)."""
+    """An unknown kind of token is our own mistake and gets no rules at all (`agent` alone would name no node)."""
     if name == "agent":
         assert rules(name)["node"] == {"": {"policy": "write"}}
     else:
@@ -219,7 +225,8 @@ def test_a_token_of_no_kind_has_no_rules(name: str) -> None:
 @pytest.mark.parametrize(
     ("key", "due"),
     [("nexus/primary", "deny"), ("nexus/", "deny"), ("nexus/services/web", "deny"), ("nexus/placement/w2/web", "deny"),
-     ("nexus/placement/w1", "deny"), ("nexus/placement/w11/web", "deny"), ("nexus/report/w2/web", "deny"), ("other", "deny"),
+     ("nexus/placement/w1", "deny"), ("nexus/placement/w11/web", "deny"), ("nexus/report/w2/web", "deny"),
+     ("other", "deny"),
      ("nexus/placement/w1/web", "read"), ("nexus/report/w1/web", "write")],
 )  # fmt: skip
 def test_a_worker_has_its_own_placement_and_report(key: str, due: str) -> None:
@@ -227,7 +234,7 @@ def test_a_worker_has_its_own_placement_and_report(key: str, due: str) -> None:
     assert verdict("key", key, rules("worker/w1")) == due
 
 
-def test_what_a_worker_is_denied_is_said() -> None:
+def test_what_a_worker_is_denied_is_explicit() -> None:
     """nexus/ is denied to workers by a rule of its own, so that it holds while the cluster's default is still allow."""
     assert rules("worker/w1")["key_prefix"]["nexus/"] == {"policy": "deny"}
 
@@ -271,7 +278,7 @@ def test_a_balancer_sees_routes_and_nothing_else_of_nexus() -> None:
 
 
 @pytest.mark.parametrize("kind", ["agent", "orchestrator", "worker", "balancer"])
-def test_nobody_has_power_over_acls_or_the_operators_doors(kind: str) -> None:
+def test_no_host_has_power_over_acls_or_the_operator_api(kind: str) -> None:
     """No host's token may touch ACLs, the operator's interface, the keyring or all keys."""
     mine = rules(f"{kind}/x")
     assert not set(mine) & {"acl", "operator", "keyring", "mesh", "peering", "query_prefix", "event_prefix"}
@@ -302,23 +309,24 @@ def test_a_digest_does_not_follow_other_secrets(change: Mapping[str, Any]) -> No
 
 
 def test_a_digest_does_not_follow_the_inventorys_order() -> None:
-    """Hosts written in another order want the same of Consul, so nothing is to be brought in line."""
+    """Hosts in another order give the same digest, so nothing is synced."""
     assert digest(wanted(replace(CLUSTER, hosts=CLUSTER.hosts[::-1]), SECRETS)) == digest(WANT)
 
 
 def test_no_secret_is_in_what_is_wanted() -> None:
-    """What is compared, summed up and shown holds accessors and no token's secret."""
-    said: Sequence[str] = [t.secret for t in SECRETS.tokens.values()]
-    assert not [s for s in said if s in repr(WANT)]
+    """What is compared, hashed and shown has accessors and no token's secret."""
+    secrets: Sequence[str] = [t.secret for t in SECRETS.tokens.values()]
+    assert not [s for s in secrets if s in repr(WANT)]
 
 
 @pytest.mark.parametrize(
     ("tags", "late"),
     [
-        ({"role": "node", "acls": "3"}, True), ({"role": "node", "acls": "2"}, True), ({"role": "node", "acls": "1"}, False),
-        ({"role": "node", "acls": "0"}, False), ({"role": "node"}, False), ({"role": "consul", "acls": "3"}, False),
+        ({"role": "node", "acls": "3"}, True), ({"role": "node", "acls": "2"}, True),
+        ({"role": "node", "acls": "1"}, False), ({"role": "node", "acls": "0"}, False),
+        ({"role": "node"}, False), ({"role": "consul", "acls": "3"}, False),
     ],
 )  # fmt: skip
-def test_who_has_not_noticed_the_acls(tags: dict[str, str], late: bool) -> None:
-    """Client agents of an old Consul say so in the gossip; current ones say nothing, and servers are another matter."""
+def test_clients_that_have_not_noticed_the_acls(tags: dict[str, str], late: bool) -> None:
+    """Client agents of an old Consul have a gossip tag for it; current ones have none, and servers do not count."""
     assert clients_without_acls([{"Name": "w1", "Tags": tags}]) == ({"w1"} if late else set())

@@ -1,4 +1,4 @@
-"""The checker of the recorded history: it finds two primaries, and cries at nothing else."""
+"""The checker of the recorded history: it finds two primaries, and nothing else."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_nothing_and_many_takeovers_are_sound() -> None:
 
 
 def test_the_order_is_read_from_the_index_not_from_the_list() -> None:
-    """A history that was read back to front is as sound as it is."""
+    """A sound history is sound in any order of its list."""
     assert check_history(SOUND[::-1]) == ()
 
 
@@ -80,11 +80,13 @@ BAD = {
     ),
     "after its resignation": (
         history("1 m1 elected 10", "1 m1 resigned 11", "1 m1 place 12"),
-        ["an act after its holder resigned: place by m1 (epoch 1, index 102) after resigned by m1 (epoch 1, index 101)"],
+        ["an act after its holder resigned: "
+         "place by m1 (epoch 1, index 102) after resigned by m1 (epoch 1, index 101)"],
     ),
     "resigned twice": (
         history("1 m1 elected 10", "1 m1 resigned 11", "1 m1 resigned 12"),
-        ["an act after its holder resigned: resigned by m1 (epoch 1, index 102) after resigned by m1 (epoch 1, index 101)"],
+        ["an act after its holder resigned: "
+         "resigned by m1 (epoch 1, index 102) after resigned by m1 (epoch 1, index 101)"],
     ),
     "overlap by the clock": (
         history("1 m1 elected 10", "1 m1 place 20.6", "2 m2 elected 20"),
@@ -100,7 +102,8 @@ BAD = {
     ),
     "a session that changed": (
         [*history("1 m1 elected 10"), Act(101, 11.0, 1, "m1", "other", "place")],
-        ["two sessions in epoch 1: s-m1-1 of elected by m1 (epoch 1, index 100), other of place by m1 (epoch 1, index 101)"],
+        ["two sessions in epoch 1: "
+         "s-m1-1 of elected by m1 (epoch 1, index 100), other of place by m1 (epoch 1, index 101)"],
     ),
     "two epochs in one transaction": (
         [Act(7, 10.0, 1, "m1", "a", ELECTED), Act(7, 10.0, 2, "m2", "b", ELECTED)],
@@ -111,7 +114,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_each_fault_is_found_with_its_evidence(name: str) -> None:
-    """Every kind of broken history is told by its finding, word for word, and by no other."""
+    """Every kind of broken history gives its own findings, word for word, and no others."""
     acts, findings = BAD[name]
     assert list(check_history(acts)) == findings
     assert list(check_history(acts[::-1])) == findings
@@ -126,15 +129,15 @@ def test_clocks_may_differ_by_the_error_that_is_allowed() -> None:
 
 
 def test_events_become_acts_in_their_true_order() -> None:
-    """What the KV store holds is read into acts; what else an event says is left aside."""
-    event = {"order": 9, "at": 5, "epoch": 2, "host": "m1", "session": "s", "kind": "place", "text": "x", "target": "w1"}
+    """Events of the KV store become acts; other fields of an event are ignored."""
+    event = {"order": 9, "at": 5, "epoch": 2, "host": "m1", "session": "s", "kind": "place", "text": "x", "target": "w"}
     found = read_acts([event, {**event, "order": 4, "kind": ELECTED}])
     assert found == (Act(4, 5.0, 2, "m1", "s", ELECTED), Act(9, 5.0, 2, "m1", "s", "place"))
     assert read_acts([]) == ()
 
 
-def test_events_that_are_none_are_named() -> None:
-    """A field that is missing or of another type stops the reading, with its path: a hole proves nothing."""
+def test_malformed_events_are_named() -> None:
+    """A field that is missing or of another type is an error with its path: a history with holes proves nothing."""
     event = {"order": 9, "at": 5.0, "epoch": 2, "host": "m1", "session": "s", "kind": "place"}
     with pytest.raises(InputError) as caught:
         read_acts([event, {**event, "epoch": "2"}, {k: v for k, v in event.items() if k != "session"}])
@@ -143,7 +146,7 @@ def test_events_that_are_none_are_named() -> None:
 
 @st.composite
 def sound(draw: st.DrawFn) -> list[Act]:
-    """Reigns one after the other: each elected, then acting, then gone with or without a word."""
+    """Primaries one after the other: each is elected, acts, and goes with or without a resignation."""
     acts: list[Act] = []
     order, at, epoch = draw(st.integers(0, 50)), draw(st.floats(1e9, 2e9)), draw(st.integers(0, 5))
     for number in range(draw(st.integers(1, 6))):
@@ -159,7 +162,7 @@ def sound(draw: st.DrawFn) -> list[Act]:
 
 @given(sound(), st.randoms())
 def test_every_sound_history_passes(acts: list[Act], rng: Random) -> None:
-    """Whatever takes its turn properly is sound, in whatever order it is read."""
+    """Primaries that follow each other properly are sound, in whatever order their acts are read."""
     assert check_history(acts) == ()
     rng.shuffle(acts)
     assert check_history(acts) == ()

@@ -1,4 +1,4 @@
-"""How the services do: what the operator reads of Consul's KV store and checks."""
+"""How the services do, read from Consul's KV store and checks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabfile.core.judge.service_health import PREFIXES, Instance, ServiceHealth, ServicesHealth, read_services_health
+from fabfile.core.judge.service_health import KV_PREFIXES, Instance, ServiceHealth, ServicesHealth, read_services_health
 from remote_agents.nexus_agents.shared import kv_schema
 
 Specs = Mapping[str, Mapping[str, Any]]
@@ -29,7 +29,7 @@ def spec(revision: str = "r1", low: int = 1, **replicas: Any) -> dict[str, Any]:
     return {"revision": revision, "replicas": {"all": False, "min": low, "max": low, "cpu": None, **replicas}}
 
 
-def said(state: str = "running", revision: str = "r1", note: str = "") -> dict[str, Any]:
+def report(state: str = "running", revision: str = "r1", note: str = "") -> dict[str, Any]:
     return {"revision": revision, "state": state, "since": 0, "cpu": None, "restarts": 0, "note": note}
 
 
@@ -59,7 +59,7 @@ def one(wanted: Specs, orders: Hosts, reports: Hosts, health: str, scale: object
 
 WEB = {"web": spec()}
 ON_W1 = {"w1": {"web": spec()}}
-RUNS = {"w1": {"web": said()}}
+RUNS = {"w1": {"web": report()}}
 ALL_WELL = "@w1 web@w1"
 
 
@@ -73,8 +73,8 @@ def test_the_names_are_those_of_the_agents() -> None:
         kv_schema.PRIMARY,
         kv_schema.EPOCH,
     )
-    assert [[p for p in PREFIXES if key.startswith(p)] for key in keys] == [[p] for p in PREFIXES]
-    assert not kv_schema.ROUTES.startswith(PREFIXES)
+    assert [[p for p in KV_PREFIXES if key.startswith(p)] for key in keys] == [[p] for p in KV_PREFIXES]
+    assert not kv_schema.ROUTES.startswith(KV_PREFIXES)
 
 
 def test_a_service_that_is_well() -> None:
@@ -88,7 +88,7 @@ def test_a_service_that_is_well() -> None:
 @pytest.mark.parametrize(("reports", "health", "instance"), [
     ({}, ALL_WELL, Instance("w1", "unknown", False, False)),
     ({"w1": {}}, ALL_WELL, Instance("w1", "unknown", False, False)),
-    ({"w2": {"web": said()}}, ALL_WELL, Instance("w1", "unknown", False, False)),
+    ({"w2": {"web": report()}}, ALL_WELL, Instance("w1", "unknown", False, False)),
     (RUNS, "@w1", Instance("w1", "running", False, True)),
     (RUNS, "@w1 web@w1!critical", Instance("w1", "running", False, True)),
     (RUNS, "@w1 web@w1!warning", Instance("w1", "running", False, True)),
@@ -97,12 +97,12 @@ def test_a_service_that_is_well() -> None:
     (RUNS, "@w2!critical web@w1 web@w2!critical", Instance("w1", "running", True, True)),
     (RUNS, "web@w2", Instance("w1", "running", False, True)),
     (RUNS, "web-2@w1 we@w1", Instance("w1", "running", False, True)),
-    ({"w1": {"web": said("starting")}}, ALL_WELL, Instance("w1", "starting", False, True)),
-    ({"w1": {"web": said("looping", note="crashed")}}, "@w1", Instance("w1", "looping", False, True, "crashed")),
-    ({"w1": {"web": said(revision="r0")}}, ALL_WELL, Instance("w1", "running", True, False)),
+    ({"w1": {"web": report("starting")}}, ALL_WELL, Instance("w1", "starting", False, True)),
+    ({"w1": {"web": report("looping", note="crashed")}}, "@w1", Instance("w1", "looping", False, True, "crashed")),
+    ({"w1": {"web": report(revision="r0")}}, ALL_WELL, Instance("w1", "running", True, False)),
 ])  # fmt: skip
-def test_an_instance_is_what_its_worker_and_consul_say(reports: Any, health: str, instance: Instance) -> None:
-    """Passing is what its worker says runs and what all its checks and its host's say; anything less is not settled."""
+def test_an_instance_follows_its_workers_report_and_its_checks(reports: Any, health: str, instance: Instance) -> None:
+    """It passes when its worker reports that it runs, and its checks and its host's pass; else it is not settled."""
     state = one(WEB, ON_W1, reports, health)
     assert state.instances == (instance,)
     assert state.settled == (instance.passing and instance.current)
@@ -162,11 +162,12 @@ def test_the_json_has_the_keys_that_scripts_rely_on() -> None:
     ([], ServicesHealth()),
     ([entry(kv_schema.EPOCH, 7)], ServicesHealth(epoch=7)),
     ([entry(kv_schema.PRIMARY, {"host": "m1"}), entry(kv_schema.EPOCH, 7)], ServicesHealth(epoch=7)),
-    ([entry(kv_schema.PRIMARY, {"host": "m1"}, "s-1"), entry(kv_schema.EPOCH, 7)], ServicesHealth(primary="m1", epoch=7)),
+    ([entry(kv_schema.PRIMARY, {"host": "m1"}, "s-1"), entry(kv_schema.EPOCH, 7)],
+     ServicesHealth(primary="m1", epoch=7)),
     ([entry(kv_schema.PRIMARY, b"no json", "s-1"), entry(kv_schema.EPOCH, b"")], ServicesHealth()),
 ])  # fmt: skip
 def test_the_primary_is_who_holds_the_lock(entries: list[dict[str, Any]], services_health: ServicesHealth) -> None:
-    """A value without a session is who was primary last; the epoch stands beside it."""
+    """A value without a session names the last primary; the epoch is read from its own key."""
     assert read_services_health(entries, []) == services_health
 
 
@@ -177,8 +178,9 @@ def test_entries_are_read_once() -> None:
 
 
 @pytest.mark.parametrize("value", [
-    b"", b"no json", b"null", b"[]", b'"x"', b"7", b'{"services": null}', b'{"services": []}', b'{"services": {"web": 7}}',
-    b'{"services": {"web": null}}', b'{"services": {"web": {}}}', b'{"services": {"web": {"state": null}}}'])  # fmt: skip
+    b"", b"no json", b"null", b"[]", b'"x"', b"7", b'{"services": null}', b'{"services": []}',
+    b'{"services": {"web": 7}}', b'{"services": {"web": null}}', b'{"services": {"web": {}}}',
+    b'{"services": {"web": {"state": null}}}'])  # fmt: skip
 def test_a_broken_report_is_none(value: bytes) -> None:
     """Whatever a worker wrote as its report, the others' are still read, and it does not pass."""
     orders = {**ON_W1, "w2": {"web": spec()}}

@@ -1,4 +1,4 @@
-"""The firewall's rules as they land on a host, and Consul's settings per security level and version."""
+"""The firewall's rules as they are placed on a host."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -18,20 +17,19 @@ from hypothesis import strategies as st
 from fabfile.core.config.inventory import parse
 from fabfile.core.errors import InputError
 from fabfile.core.model.cluster import Cluster
-from fabfile.core.state.consul import LEVELS
 from fabfile.core.state.firewall import ALLOWANCES, RULES, UFW_SCRIPT, firewall_part, firewall_view
 from fabfile.core.state.manifest import Manifest
-from tests.support.samples import CLUSTER, CONTEXT, SECRETS, VERSIONS, WHERE, wanted
+from tests.support.samples import ADDRESSES, CLUSTER
 
 BALANCERS, SERVERS, WORKERS = {"lb1", "all1"}, {"m1", "mw1", "all1"}, {"w1", "mw1", "all1"}
 V4, V6 = ("203.0.113.0/24", "198.51.100.7/32"), ("2001:db8::/48",)
-everyone = pytest.mark.parametrize("name", [h.name for h in CLUSTER.hosts])
+each_host = pytest.mark.parametrize("name", [h.name for h in CLUSTER.hosts])
 
 
 def part(name: str, ufw: bool = False, admin: tuple[str, ...] = (), ssh: tuple[int, ...] = (22,),
          services: tuple[int, ...] = ()) -> Manifest:  # fmt: skip
     cluster = replace(CLUSTER, admin_from=admin)
-    return firewall_part(firewall_view(cluster, cluster.host(name), WHERE.values(), ssh, ufw, services))
+    return firewall_part(firewall_view(cluster, cluster.host(name), ADDRESSES.values(), ssh, ufw, services))
 
 
 def text(manifest: Manifest, path: str) -> str:
@@ -41,7 +39,8 @@ def text(manifest: Manifest, path: str) -> str:
 
 def rules(name: str, **how: object) -> str:
     """The nftables rules without their comments."""
-    return "\n".join(x for x in text(part(name, **how), RULES).splitlines() if not x.strip().startswith("#"))  # type: ignore[arg-type]
+    lines = text(part(name, **how), RULES).splitlines()  # type: ignore[arg-type]
+    return "\n".join(x for x in lines if not x.strip().startswith("#"))
 
 
 def allowances(name: str, **how: object) -> list[str]:
@@ -53,7 +52,7 @@ def ssh_rules(found: str) -> list[str]:
     return [x.strip() for x in found.splitlines() if "dport { 22 }" in x]
 
 
-@everyone
+@each_host
 @pytest.mark.parametrize("ufw", [True, False])
 def test_equal_intent_gives_equal_rules(name: str, ufw: bool) -> None:
     """Addresses and ports in another order, or given twice, give the same bytes and the same stamps."""
@@ -61,8 +60,8 @@ def test_equal_intent_gives_equal_rules(name: str, ufw: bool) -> None:
     views = [
         firewall_view(cluster, cluster.host(name), where, ssh, ufw, services)
         for where, ssh, services in (
-            (list(WHERE.values()), [22, 2222], [8080, 9090]),
-            ([*reversed(WHERE.values()), WHERE["m1"]], [2222, 22, 22], [9090, 8080, 8080]),
+            (list(ADDRESSES.values()), [22, 2222], [8080, 9090]),
+            ([*reversed(ADDRESSES.values()), ADDRESSES["m1"]], [2222, 22, 22], [9090, 8080, 8080]),
         )
     ]
     assert firewall_part(views[0]) == firewall_part(views[1])
@@ -75,7 +74,7 @@ def test_addresses_are_sorted_as_numbers() -> None:
 
 
 def test_the_rules_replace_our_own_table_only() -> None:
-    """One table is made, dropped and made anew; no ruleset of others is flushed, and what is not let in is dropped."""
+    """Only our own table is dropped and made again, no ruleset is flushed, and what no rule accepts is dropped."""
     found = rules("all1", admin=V4 + V6)
     assert set(re.findall(r"table (\w+ \w+)", found)) == {"inet nexus"}
     assert found.index("delete table inet nexus") < found.index("table inet nexus {")
@@ -109,7 +108,7 @@ def test_sshd_is_let_in_where_it_listens() -> None:
     assert " 22 " not in rules("w1", ssh=(2222, 2200))
 
 
-@everyone
+@each_host
 def test_web_ports_are_open_on_balancers_only(name: str) -> None:
     """80 and 443 are open on hosts with the loadbalancer role, and on no others."""
     assert ("80, 443" in rules(name)) == (name in BALANCERS)
@@ -118,7 +117,7 @@ def test_web_ports_are_open_on_balancers_only(name: str) -> None:
     assert ("proto tcp from any to any port 80" in allowances(name)) == (name in BALANCERS)
 
 
-@everyone
+@each_host
 def test_the_servers_port_is_open_on_servers_only(name: str) -> None:
     """8300 is open on managers only, and to the cluster only; 8301 everywhere, to the cluster only."""
     assert ("8300" in rules(name)) == ("8300" in "".join(allowances(name))) == (name in SERVERS)
@@ -128,38 +127,38 @@ def test_the_servers_port_is_open_on_servers_only(name: str) -> None:
     assert all(" from any " not in x for x in allowances(name) if "830" in x)
 
 
-@everyone
+@each_host
 @pytest.mark.parametrize("port", ["8500", "8600", "8302", "8502", "8503", "2019"])
-def test_what_is_for_loopback_is_never_open(name: str, port: str) -> None:
+def test_loopback_services_are_never_open(name: str, port: str) -> None:
     """Consul's API and DNS, the WAN port and Caddy's own interface are open to nobody."""
     assert port not in rules(name) + "".join(allowances(name))
 
 
-@everyone
+@each_host
 def test_forwarded_ports_are_guarded_on_workers_only(name: str) -> None:
     """Workers, which run containers, guard what engines publish; others do not touch forwarding."""
     assert ("hook forward" in rules(name)) == (name in WORKERS)
 
 
-@everyone
+@each_host
 def test_services_are_open_to_the_cluster_only(name: str) -> None:
     """Ports of services are let in from the cluster's addresses; without services there is no such rule."""
     lines = [x.strip() for x in rules(name, services=(9090, 8080)).splitlines() if "8080" in x]
     assert lines == ["ip saddr @cluster tcp dport { 8080, 9090 } accept"]
     mine = [x for x in allowances(name, services=(9090, 8080)) if "8080" in x]
-    known = {a for address in WHERE.values() for a in (address.bind, address.advertise)}
-    assert sorted(mine) == sorted(f"proto tcp from {a} to any port 8080,9090" for a in known)
+    cluster_addresses = {a for address in ADDRESSES.values() for a in (address.bind, address.advertise)}
+    assert sorted(mine) == sorted(f"proto tcp from {a} to any port 8080,9090" for a in cluster_addresses)
 
 
 def test_ufw_has_allowances_and_no_table() -> None:
-    """Where ufw is in charge the host gets allowances and their script, and no rules for nft; elsewhere the reverse."""
+    """A host with ufw gets allowances and their script, and no rules for nft; other hosts get only the rules."""
     paths = {f.path: f.mode for f in part("all1", ufw=True).files}
     assert (RULES in paths, paths[ALLOWANCES], paths[UFW_SCRIPT]) == (False, "0644", "0755")
     assert {f.path for f in part("all1").files} & {RULES, ALLOWANCES, UFW_SCRIPT} == {RULES}
     assert "nft" not in text(part("all1", ufw=True), "/etc/systemd/system/nexus-firewall.service").replace("nexus-", "")
 
 
-@everyone
+@each_host
 def test_ufw_keeps_the_operators_ssh_rules(name: str) -> None:
     """With ufw no SSH rule is ours, whatever admin_from says, and each line is one argument list of plain words."""
     assert allowances(name, admin=V4) == allowances(name)
@@ -168,7 +167,7 @@ def test_ufw_keeps_the_operators_ssh_rules(name: str) -> None:
 
 
 def test_new_rules_reload_and_never_restart() -> None:
-    """Other rules change the reload stamp alone, so that they replace the old ones without a moment's gap."""
+    """Other rules change only the reload stamp, so that they replace the old ones without a gap."""
     (one,), (two,) = part("w1").units, part("w1", admin=V4).units
     assert one.restart_stamp == two.restart_stamp
     assert one.reload_stamp != two.reload_stamp
@@ -181,34 +180,35 @@ def test_admin_networks_are_sorted() -> None:
 
 @cache
 def nft() -> str | None:
-    """The program, where this machine lets us ask it."""
+    """Path of the program; None where it is not installed or may not be run."""
     found = shutil.which("nft") or next((p for p in ("/usr/sbin/nft", "/sbin/nft") if Path(p).exists()), None)
     if found is None:
         return None
-    tried = subprocess.run([found, "-c", "-f", "-"], input="table inet nexus_probe { }\n", text=True, capture_output=True)
+    table = "table inet nexus_probe { }\n"
+    tried = subprocess.run([found, "-c", "-f", "-"], input=table, text=True, capture_output=True)
     return None if tried.returncode else found
 
 
-def judged(rule_set: str) -> str:
-    """What nft has to say about the rules; empty when it takes them. Nothing is loaded."""
+def nft_errors(rule_set: str) -> str:
+    """nft's errors for the rules; empty when it accepts them. Nothing is loaded."""
     program = nft()
     if program is None:
-        pytest.skip("nft is not installed, or may not be asked here")
+        pytest.skip("nft is not installed, or may not be run here")
     done = subprocess.run([program, "-c", "-f", "-"], input=rule_set, text=True, capture_output=True)
     return done.stderr if done.returncode else ""
 
 
-@everyone
+@each_host
 @pytest.mark.parametrize("admin", [(), V4, V6, V4 + V6, ("0.0.0.0/0", "::/0")])
-def test_nft_takes_the_rules(name: str, admin: tuple[str, ...]) -> None:
+def test_nft_accepts_the_rules(name: str, admin: tuple[str, ...]) -> None:
     """The rendered rules, of every role and with every kind of admin network, are valid for nft itself."""
-    assert judged(text(part(name, admin=admin, ssh=(22, 2222), services=(8080,)), RULES)) == ""
+    assert nft_errors(text(part(name, admin=admin, ssh=(22, 2222), services=(8080,)), RULES)) == ""
 
 
 @pytest.mark.parametrize("admin", [("10.0.0.0/8", "10.1.2.3/32"), ("2001:db8::/32", "2001:db8:1::/48")])
-def test_nft_takes_admin_networks_within_each_other(admin: tuple[str, ...]) -> None:
+def test_nft_accepts_admin_networks_within_each_other(admin: tuple[str, ...]) -> None:
     """A network and a part of it, both in admin_from, are valid for nft."""
-    assert judged(text(part("w1", admin=admin), RULES)) == ""
+    assert nft_errors(text(part("w1", admin=admin), RULES)) == ""
 
 
 def inventory(admin: object) -> Cluster:
@@ -233,120 +233,24 @@ def test_admin_networks_are_in_their_normal_form(given_: str, normal: str) -> No
      "203.0.113.7/24", "fe80::1%eth0/64%", "203.0.113.7 # x", "٣.0.0.1", 0, 3405803783, None, True],
 )  # fmt: skip
 def test_nothing_but_a_network_gets_into_the_rules(hostile: object) -> None:
-    """What is no network, as nft's own marks are not, is refused at the door with the name of the key."""
+    """What is no network, such as nft's own syntax, is refused in hosts.yml with the name of the key."""
     with pytest.raises(InputError, match="admin_from"):
         inventory([hostile])
 
 
 @pytest.mark.parametrize("zoned", ["fe80::1%eth0", "fe80::%eth0/64", "fe80::1%x } accept", "::%\n}\nflush ruleset #"])
 def test_a_zone_does_not_get_into_the_rules(zoned: str) -> None:
-    """An IPv6 zone, which may be any text, is refused at the door too."""
+    """An IPv6 zone, which may be any text, is refused in hosts.yml too."""
     with pytest.raises(InputError, match="admin_from"):
         inventory([zoned])
 
 
 @given(st.text(alphabet="0123456789abcdef:./{};\n $x", max_size=30))
 def test_no_text_leaves_the_networks_alphabet(hostile: str) -> None:
-    """Whatever text is asked for, only digits, hex letters, dots, colons and a slash can reach the rules."""
+    """Whatever text is in hosts.yml, only digits, hex letters, dots, colons and a slash can reach the rules."""
     try:
         admitted = inventory([hostile]).admin_from
     except InputError:
         return
-    view = firewall_view(replace(CLUSTER, admin_from=admitted), CLUSTER.host("w1"), WHERE.values(), (22,), False)
+    view = firewall_view(replace(CLUSTER, admin_from=admitted), CLUSTER.host("w1"), ADDRESSES.values(), (22,), False)
     assert all(re.fullmatch(r"[0-9a-f.:]+/[0-9]+", n) for n in view.admin4 + view.admin6)
-
-
-# Consul's settings, per level and version
-
-
-def consul(name: str, version: str = "1.22.7", level: int = 3) -> str:
-    context = replace(CONTEXT, levels={h.name: level for h in CLUSTER.hosts})
-    return text(wanted(name, version, context=context), "/etc/consul.d/consul.hcl")
-
-
-def settings(config: str) -> Mapping[str, str]:
-    """Each key once, with the value of its last mention; keys alone tell the switches apart."""
-    return dict(re.findall(r"^\s*(\w+)\s*= (.+)$", config, re.MULTILINE))
-
-
-@everyone
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("level", LEVELS)
-def test_each_level_asks_for_what_it_should(name: str, version: str, level: int) -> None:
-    """From level 2 on an agent encrypts what it sends, at level 3 it refuses all else; in every version alike."""
-    said = settings(consul(name, version, level))
-    sends, refuses = ("true" if level >= 2 else "false"), ("true" if level >= 3 else "false")
-    assert {k: said[k] for k in said if "verify" in k} == {
-        "encrypt_verify_outgoing": sends, "verify_outgoing": sends, "verify_server_hostname": sends,
-        "encrypt_verify_incoming": refuses, "verify_incoming": refuses,
-    }  # fmt: skip
-    assert said["default_policy"] == ('"deny"' if level >= 3 else '"allow"')
-    assert said["enabled"] == "false"  # connect's, the last one
-    assert "acl {\n  enabled        = true\n" in consul(name, version, level)
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("level", LEVELS)
-def test_every_level_has_its_certificates(version: str, level: int) -> None:
-    """At every level an agent has CA, certificate and key, so that the next level finds them in use."""
-    said = settings(consul("m1", version, level))
-    assert [said[k] for k in ("ca_file", "cert_file", "key_file")] == [
-        f'"/etc/consul.d/tls/{name}"' for name in ("ca.pem", "cert.pem", "secret-key.pem")]  # fmt: skip
-
-
-@pytest.mark.parametrize(("version", "block"), [("1.8.7", False), ("1.17.0", True), ("1.22.7", True)])
-def test_tls_is_written_as_the_version_knows_it(version: str, block: bool) -> None:
-    """Consul 1.8.7 gets the switches at the top, as it knows no tls{}; later ones get tls{} and none at the top."""
-    config = consul("m1", version)
-    assert bool(re.search(r"^tls \{", config, re.MULTILINE)) == block
-    assert bool(re.search(r"^(verify_|ca_file|cert_file|key_file)", config, re.MULTILINE)) != block
-    assert ("grpc_tls" in config) == block
-
-
-def test_levels_differ_in_their_switches_only() -> None:
-    """Between two levels nothing changes but the switches of that level."""
-    for before in LEVELS[:-1]:
-        one, two = consul("m1", level=before).splitlines(), consul("m1", level=before + 1).splitlines()
-        changed = {b.split("=")[0].strip() for a, b in zip(one, two, strict=True) if a != b}
-        assert changed <= {"encrypt_verify_outgoing", "encrypt_verify_incoming", "verify_outgoing", "verify_incoming",
-                           "verify_server_hostname", "default_policy"}  # fmt: skip
-        assert changed
-
-
-@everyone
-def test_secrets_are_for_consuls_own_user(name: str) -> None:
-    """Key, token and gossip key lie in files named secret, 0640 root:consul, in a folder that others cannot enter."""
-    manifest = wanted(name)
-    mine = (SECRETS.gossip, SECRETS.certs[name].key, SECRETS.tokens[f"agent/{name}"].secret)
-    holders = [f for f in manifest.files if any(s in (f.content or b"").decode() for s in mine)]
-    assert len(holders) == 3
-    assert all((f.secret, f.mode, f.owner, f.group) == (True, "0640", "root", "consul") for f in holders)
-    assert {(d.mode, d.owner, d.group) for d in manifest.folders if d.path.startswith("/etc/consul.d")} == {
-        ("0750", "root", "consul")}  # fmt: skip
-
-
-@everyone
-def test_a_host_has_nobody_elses_secrets(name: str) -> None:
-    """No file of a host holds the CA's key, the management token, or another host's key or token."""
-    context = replace(CONTEXT, secrets=replace(SECRETS, management="management-token"))
-    whole = b"".join(f.content or b"" for f in wanted(name, context=context).files).decode()
-    others = [p.key for n, p in SECRETS.certs.items() if n != name]
-    others += [t.secret for n, t in SECRETS.tokens.items() if not n.endswith(f"/{name}")]
-    assert not [s for s in ("CA KEY", "management-token", *others) if re.search(re.escape(s) + r"(?![\w-])", whole)]
-
-
-def restarts(**change: object) -> bool:
-    """Whether Consul would be restarted for changed secrets."""
-    after = wanted("m1", context=replace(CONTEXT, secrets=replace(SECRETS, **change)))  # type: ignore[arg-type]
-    one, two = ({u.name: u.stamp for u in m.units}["consul.service"] for m in (wanted("m1"), after))
-    return one != two
-
-
-def test_a_new_gossip_key_restarts_nothing() -> None:
-    """A changed gossip key alone restarts no agent; a changed certificate, trust or token does."""
-    assert not restarts(gossip="b3RoZXI=")
-    assert not restarts(gossip_next="b3RoZXI=", management="m", retired=("a",))
-    assert restarts(trusted=("CA CERT\n", "CA 2\n"))
-    assert restarts(certs={**SECRETS.certs, "m1": replace(SECRETS.certs["m1"], cert="NEW\n")})
-    assert restarts(tokens={**SECRETS.tokens, "agent/m1": replace(SECRETS.tokens["agent/m1"], secret="new")})
-    assert not restarts(tokens={**SECRETS.tokens, "agent/w1": replace(SECRETS.tokens["agent/w1"], secret="new")})

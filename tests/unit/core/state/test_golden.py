@@ -1,6 +1,6 @@
-"""What lands on a host, whole, for each mix of roles, Consul version and architecture, beside tests/golden.
+"""All that is placed on a host, for each mix of roles, Consul version and architecture, compared with tests/golden.
 
-`NEXUS_GOLDEN=write` writes these files anew; the change is then read as a diff, like any other.
+`NEXUS_GOLDEN=write` writes these files again; review the change as a diff, like any other.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def sections(manifest: Manifest) -> str:
     return "".join(parts)
 
 
-def held_to(name: str, text: str) -> None:
+def assert_golden(name: str, text: str) -> None:
     path = GOLDEN / name
     if os.environ.get("NEXUS_GOLDEN") == "write":
         path.write_text(text)
@@ -45,17 +45,17 @@ def held_to(name: str, text: str) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("mix", MIXES)
 def test_rendered_files_are_the_golden_ones(mix: str, version: str) -> None:
-    """Each mix of roles gets, for each Consul version, exactly the files that were agreed on."""
-    held_to(f"{mix}-{version}.txt", sections(wanted(MIXES[mix], version)))
+    """Each mix of roles gets, for each Consul version, exactly the golden files."""
+    assert_golden(f"{mix}-{version}.txt", sections(wanted(MIXES[mix], version)))
 
 
 @pytest.mark.parametrize("arch", ARCHES)
 def test_manifests_are_the_golden_ones(arch: Arch) -> None:
-    """Each architecture gets its manifest as agreed on: accounts, folders, files with sums, units with stamps."""
-    held_to(f"manifest-{arch}.tsv", wanted("all1", arch=arch).text())
+    """Each architecture gets its golden manifest: accounts, folders, files with sums, units with stamps."""
+    assert_golden(f"manifest-{arch}.tsv", wanted("all1", arch=arch).text())
 
 
-def test_every_golden_file_is_somebodys() -> None:
+def test_every_golden_file_is_used() -> None:
     """No golden file stays behind when a role, version or architecture goes."""
     expected = {f"{mix}-{version}.txt" for mix in MIXES for version in VERSIONS}
     assert {p.name for p in GOLDEN.iterdir()} == expected | {f"manifest-{arch}.tsv" for arch in ARCHES}
@@ -111,15 +111,15 @@ def test_a_kept_manifest_reads_back_as_itself(name: str, version: str) -> None:
 
 
 @pytest.mark.parametrize("name", MIXES.values())
-def test_all_that_is_placed_is_looked_at(name: str) -> None:
-    """Every path and unit of a manifest is among those that the probe asks for."""
+def test_all_that_is_placed_is_probed(name: str) -> None:
+    """Every path and unit of a manifest is among those that the probe looks at."""
     manifest = wanted(name)
     assert {f.path for f in manifest.files} <= set(PATHS)
     assert {u.name for u in manifest.units} <= set(UNITS)
 
 
 def test_every_host_sees_all_managers() -> None:
-    """Each host is told to join all managers, by the address that others reach them by."""
+    """Each host joins all managers, by their advertised addresses."""
     managers = tuple(CONTEXT.addresses[h.name].advertise for h in CLUSTER.having("manager"))
     for host in CLUSTER.hosts:
         (config,) = (f.content for f in wanted(host.name).files if f.path == "/etc/consul.d/consul.hcl")

@@ -2,74 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fabfile.cli.console.output import complain
+from fabfile.cli.console.output import show_errors
 from fabfile.core.errors import HostError, InputError, Refused
 from fabfile.core.model.service import Check, Service, Services
-from fabfile.core.state.facts import Facts, FileFact
-from fabfile.core.state.guards import Identity, check_hosts, check_ports, check_primary, identities, require, settle_identity
-from tests.support.samples import CLUSTER, bare_facts, facts_of, wanted
-from tests.support.script_host import sha
-
-OURS, THEIRS = Identity("prod", "aaaa"), Identity("prod", "bbbb")
-
-
-def with_identity(content: bytes | None) -> Facts:
-    whole = FileFact(sha(content or b""), "0644", "root", "root", len(content or b""), content)
-    return bare_facts(files={"/etc/nexus/host.json": whole})
-
-
-def test_what_a_deploy_writes_is_what_the_guard_reads() -> None:
-    """A host that was deployed names its cluster and the cluster's id."""
-    assert identities({"m1": facts_of(wanted("m1")), "new": bare_facts()}) == {
-        "m1": Identity("prod", "0123456789abcdef", 3, 1)}  # fmt: skip
-
-
-@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"null", b"{}", b'{"cluster": "x"}', b"\xff\xfe"])
-def test_an_unreadable_identity_is_none(content: bytes | None) -> None:
-    """A damaged identity file does not stop the deploy that mends it."""
-    assert identities({"m1": with_identity(content)}) == {}
-
-
-def test_a_new_cluster_needs_an_id() -> None:
-    """Where neither the operator nor a host knows an id, one is to be made."""
-    assert settle_identity(CLUSTER, None, {}) is None
-
-
-def test_our_own_hosts_are_welcome() -> None:
-    """Hosts that bear our id, and new ones, may be deployed."""
-    assert settle_identity(CLUSTER, "aaaa", {"m1": OURS}) == "aaaa"
-    assert settle_identity(CLUSTER, "aaaa", {}) == "aaaa"
-
-
-def test_a_host_of_another_cluster_is_refused() -> None:
-    """A host that bears another id stops the deploy, which names the host, both clusters and the way on."""
-    with pytest.raises(Refused) as caught:
-        settle_identity(CLUSTER, "aaaa", {"m1": OURS, "w1": THEIRS})
-    assert "w1 belongs to another cluster: prod (id bbbb), not to prod (id aaaa)" in caught.value.message
-    assert "w1" in caught.value.hint
-    with pytest.raises(Refused):
-        settle_identity(CLUSTER, "aaaa", {"w1": THEIRS}, adopt=True)
-
-
-def test_a_lost_state_folder_is_named_and_can_be_adopted() -> None:
-    """A running cluster of this name that the operator's folder does not know is refused, and taken on if asked."""
-    with pytest.raises(Refused) as caught:
-        settle_identity(CLUSTER, None, {"m1": OURS})
-    assert "m1" in caught.value.message
-    assert "--adopt" in caught.value.hint
-    assert settle_identity(CLUSTER, None, {"m1": OURS, "w1": OURS}, adopt=True) == "aaaa"
-
-
-def test_two_clusters_cannot_be_adopted_as_one() -> None:
-    """Hosts of two clusters, or of one by another name, are refused even when asked to adopt."""
-    with pytest.raises(Refused):
-        settle_identity(CLUSTER, None, {"m1": OURS, "w1": THEIRS}, adopt=True)
-    with pytest.raises(Refused):
-        settle_identity(CLUSTER, None, {"m1": Identity("stage", "cccc")}, adopt=True)
+from fabfile.core.state.facts import Facts
+from fabfile.core.state.guards import check_admin, check_hosts, check_ports, check_primary, require_reachable
+from tests.support.samples import ADDRESSES, CLUSTER, bare_facts
 
 
 @pytest.mark.parametrize("primary", [None, "m1", "mw1", "all1"])
@@ -80,7 +23,7 @@ def test_a_known_primary_is_fine(primary: str | None) -> None:
 
 @pytest.mark.parametrize("primary", ["m9", "w1"])
 def test_a_foreign_primary_is_refused(primary: str) -> None:
-    """A primary that the inventory does not name as a manager stops the deploy with its name and the way on."""
+    """A primary that the inventory does not name as a manager stops the deploy; the error names it and the remedy."""
     with pytest.raises(Refused, match=f"primary manager is {primary}") as caught:
         check_primary(CLUSTER, primary)
     assert primary in caught.value.hint
@@ -95,12 +38,12 @@ def test_fit_hosts_pass() -> None:
     })  # fmt: skip
 
 
-def test_all_unfit_hosts_are_told_at_once() -> None:
-    """Every reason of every host is a line of its own that names the host."""
+def test_all_unfit_hosts_are_named_at_once() -> None:
+    """Each fault of each host is a line of its own that names the host."""
     with pytest.raises(InputError) as caught:
         check_hosts({
             "a": bare_facts(machine="riscv64"), "b": bare_facts(python=(3, 9, 2), systemd=241), "ok": bare_facts(),
-            "c": bare_facts(python=(), systemd=0, odd=frozenset({"/etc/consul.d/consul.hcl"})),
+            "c": bare_facts(python=(), systemd=0, not_regular=frozenset({"/etc/consul.d/consul.hcl"})),
         })  # fmt: skip
     assert list(caught.value.faults) == [
         "a: its architecture riscv64 is not supported (amd64, arm64, armv7 are)",
@@ -112,19 +55,19 @@ def test_all_unfit_hosts_are_told_at_once() -> None:
     ]
 
 
-def test_unreachable_hosts_are_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
-    """Hosts that were to be changed and cannot be reached stop the run, each with a line and a way out of its own."""
-    require([])
+def test_unreachable_hosts_are_named_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Hosts that were to be changed and cannot be reached stop the run, each with a message and a hint of its own."""
+    require_reachable([])
     with pytest.raises(InputError) as caught:
-        require([HostError("a", "closed", "is it up?"), HostError("b", "refused", "load the key")])
+        require_reachable([HostError("a", "closed", "is it up?"), HostError("b", "refused", "load the key")])
     assert caught.value.faults == ("a: closed", "b: refused")
-    complain(caught.value)
-    told = ["error: a: closed", "hint: is it up?", "error: b: refused", "hint: load the key"]
-    assert capsys.readouterr().err.splitlines() == told
+    show_errors(caught.value)
+    lines = ["error: a: closed", "hint: is it up?", "error: b: refused", "hint: load the key"]
+    assert capsys.readouterr().err.splitlines() == lines
 
 
 def test_a_service_may_not_listen_where_sshd_does() -> None:
-    """A service's port is compared with the SSH port that each worker that may run it was seen to have."""
+    """A service's port must differ from the SSH port of each worker that may run it."""
     offered = Services(
         tuple(Service(n, Check("tcp"), ("x",), port=p, line=2) for n, p in (("a", 2222), ("b", 8080))), Path("s.yml")
     )
@@ -136,3 +79,39 @@ def test_a_service_may_not_listen_where_sshd_does() -> None:
     )  # fmt: skip
     check_ports(CLUSTER, offered, {"m1": seen["m1"], "w1": bare_facts(ssh_port=22), "mw1": bare_facts()})
     check_ports(CLUSTER, Services((Service("c", Check("ttl"), ("x",)),)), {"w1": bare_facts()})
+
+
+def facts_with_client(client: str | None) -> dict[str, Facts]:
+    return {"m1": bare_facts(ssh_client=client, addresses=(("eth0", "10.0.0.1"),)),
+            "w1": bare_facts(addresses=(("eth0", "10.0.0.2"),))}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("client", "admin_from"),
+    [("203.0.113.7", ()), ("203.0.113.7", ("203.0.113.0/24",)), ("203.0.113.7", ("203.0.113.7/32",)),
+     ("203.0.113.7", ("2001:db8::/48", "203.0.113.0/24")), ("2001:db8::1", ("203.0.113.0/24", "2001:db8::/48")),
+     ("fe80::1%eth0", ("fe80::/10",)), ("10.0.0.2", ("203.0.113.0/24",)), ("10.0.0.1", ("203.0.113.0/24",)),
+     (None, ("203.0.113.0/24",))],
+)  # fmt: skip
+def test_an_operator_who_stays_inside_may_deploy(client: str | None, admin_from: tuple[str, ...]) -> None:
+    """From within admin_from (v4, v6, with a zone), from a host of the cluster, or unknown: the deploy goes on."""
+    check_admin(replace(CLUSTER, admin_from=admin_from), facts_with_client(client), ADDRESSES)
+
+
+@pytest.mark.parametrize(
+    ("client", "admin_from"),
+    [("198.51.100.1", ("203.0.113.0/24",)), ("198.51.100.1", ("2001:db8::/48",)), ("2001:db9::1", ("2001:db8::/48",)),
+     ("2001:db8::1", ("0.0.0.0/0",)), ("10.0.0.9", ("203.0.113.0/24",))],
+)  # fmt: skip
+def test_an_operator_is_not_shut_out(client: str, admin_from: tuple[str, ...]) -> None:
+    """A deploy whose firewall would cut its own connection is refused, and the hint says what to add."""
+    with pytest.raises(Refused) as caught:
+        check_admin(replace(CLUSTER, admin_from=admin_from), facts_with_client(client), ADDRESSES)
+    assert client in caught.value.message
+    assert f"add {client} to admin_from in hosts.yml" in caught.value.hint
+
+
+def test_without_our_firewall_admin_from_has_no_effect() -> None:
+    """With `firewall: false` no operator is refused for admin_from."""
+    cluster = replace(CLUSTER, admin_from=("203.0.113.0/24",), firewall=False)
+    check_admin(cluster, facts_with_client("198.51.100.1"), ADDRESSES)

@@ -19,17 +19,18 @@ CLUSTER = cluster_of(
 MANAGERS = ["m1", "m2", "m3"]
 
 
-def plans(cluster: Cluster, *still: str) -> dict[str, HostPlan]:
-    """A plan for every host; the hosts of `still` have nothing to change."""
-    return {h.name: diff(h.name, WANTED, facts_of(WANTED) if h.name in still else bare_facts()) for h in cluster.hosts}
+def plans(cluster: Cluster, *unchanged: str) -> dict[str, HostPlan]:
+    """A plan for every host; the hosts of `unchanged` have nothing to change."""
+    facts = {h.name: facts_of(WANTED) if h.name in unchanged else bare_facts() for h in cluster.hosts}
+    return {name: diff(name, WANTED, fact) for name, fact in facts.items()}
 
 
-def order(cluster: Cluster, *still: str, running: list[str] = MANAGERS, leader: str | None = None) -> list[str]:
-    return [" ".join(w.hosts) for w in waves(cluster, plans(cluster, *still), running, leader)]
+def order(cluster: Cluster, *unchanged: str, running: list[str] = MANAGERS, leader: str | None = None) -> list[str]:
+    return [" ".join(w.hosts) for w in waves(cluster, plans(cluster, *unchanged), running, leader)]
 
 
 def test_the_first_start_is_all_at_once() -> None:
-    """With no server running there is no quorum to keep, and all changing hosts go together."""
+    """With no manager running there is no quorum to keep, and all changing hosts go together."""
     assert order(CLUSTER, running=[]) == ["m1 m2 w1 m3 w2 lb1 lb2"]
     assert order(CLUSTER, "w1", "m2", running=[]) == ["m1 m3 w2 lb1 lb2"]
 
@@ -78,10 +79,10 @@ def test_each_changing_host_changes_once_and_servers_never_together(roles: list[
     cluster = cluster_of(**{f"h{n}": r for n, r in enumerate(roles)})
     names = [h.name for h in cluster.hosts]
     managers = [h.name for h in cluster.having("manager")]
-    still = data.draw(st.sets(st.sampled_from(names)))
+    unchanged = data.draw(st.sets(st.sampled_from(names)))
     leader = data.draw(st.sampled_from([None, *managers]))
-    found = waves(cluster, plans(cluster, *still), managers, leader)
-    assert sorted(n for w in found for n in w.hosts) == sorted(set(names) - still)
+    found = waves(cluster, plans(cluster, *unchanged), managers, leader)
+    assert sorted(n for w in found for n in w.hosts) == sorted(set(names) - unchanged)
     assert all(w.hosts for w in found)
     if managers:
         assert all(len(w.hosts) == 1 for w in found if set(w.hosts) & set(managers))

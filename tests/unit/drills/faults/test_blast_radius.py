@@ -8,7 +8,7 @@ import pytest
 
 from fabfile.core.judge.service_health import ServicesHealth
 from fabfile.core.model.cluster import Cluster
-from fabfile.drills.faults.blast_radius import reasons
+from fabfile.drills.faults.blast_radius import refusal_reasons
 from fabfile.drills.faults.catalogue import FAULTS
 from fabfile.drills.faults.targets import Target
 from tests.support.drill_cluster import ALIVE, CLUSTER, WELL, service, services_health
@@ -22,7 +22,7 @@ def of(
     fault: str, *hosts: str, name: str | None = None, cluster: Cluster = CLUSTER, now: ServicesHealth = WELL,
     alive: Mapping[str, bool] = ALIVE,
 ) -> tuple[str, ...]:  # fmt: skip
-    return reasons(FAULTS[fault], Target(hosts, name, ""), cluster, now, alive)
+    return refusal_reasons(FAULTS[fault], Target(hosts, name, ""), cluster, now, alive)
 
 
 def test_what_can_be_spared_is_no_reason() -> None:

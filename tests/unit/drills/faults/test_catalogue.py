@@ -1,4 +1,4 @@
-"""The catalogue of faults: every entry whole and of one mind with fault.sh; arguments checked at the door."""
+"""The catalogue of faults: every entry is whole and agrees with the script; arguments are checked first."""
 
 from __future__ import annotations
 
@@ -9,13 +9,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabfile.core.errors import InputError
+from fabfile.core.resources import SCRIPTS
+from fabfile.core.state.scripts import script
 from fabfile.drills.course import fault_protocol
-from fabfile.drills.faults.catalogue import FAULTS, LONGEST, arguments, fault_named, role_of, script_arguments, unit_of
+from fabfile.drills.faults.catalogue import (
+    FAULTS,
+    MAX_TTL,
+    argument_values,
+    fault_named,
+    file_of,
+    role_of,
+    script_arguments,
+    unit_of,
+)
 from fabfile.drills.faults.model import Argument, Fault
 from fabfile.drills.faults.promises import PROMISES
-from tests.support.fault_host import FAULT
 
-SCRIPT = FAULT.read_text()
+# The text of each fault's shell file, found by the line `# faults: NAME WORD...; NAME WORD...` at its top.
+CODE_OF = {
+    entry.split()[0]: path.read_text()
+    for path in (SCRIPTS / "fault").glob("*.sh")
+    for line in path.read_text().splitlines() if line.startswith("# faults: ")
+    for entry in line.removeprefix("# faults: ").split(";")
+}  # fmt: skip
 EVERY = [pytest.param(fault, id=name) for name, fault in FAULTS.items()]
 ASKED_FOR = {
     "kill-service", "hang-service", "kill-agent", "kill-consul", "kill-primary", "freeze-primary", "stop-host",
@@ -38,40 +54,46 @@ def test_each_fault_explains_itself(fault: Fault) -> None:
         assert "\n" not in line
     assert fault.does.endswith(".")
     assert fault.measures.endswith(".")
-    assert PROMISES[fault.promise].text
+    assert PROMISES[fault.promise_key()].text
 
 
 @pytest.mark.parametrize("fault", EVERY)
 def test_each_default_is_allowed(fault: Fault) -> None:
     """What is meant when nothing is said passes the same checks as what is said."""
-    assert list(arguments(fault, {})) == [a.name for a in fault.arguments]
-    assert fault.target.partition(":")[0] in fault.words
+    assert list(argument_values(fault, {})) == [a.name for a in fault.arguments]
+    assert fault.default_target.partition(":")[0] in fault.target_kinds
 
 
 @pytest.mark.parametrize("fault", EVERY)
 def test_the_undo_never_looks_like_a_recovery(fault: Fault) -> None:
     """The host's own undo comes later than the promised recovery, or than the time for which the fault is held."""
-    promised = PROMISES[fault.promise].recover_s
+    promised = PROMISES[fault.promise_key()].recover_s
     assert promised is not None
-    assert (fault.hold if fault.recovery == "steady_after" else promised) * 2 <= fault.ttl <= LONGEST
+    assert (fault.hold if fault.recovery == "steady_after" else promised) * 2 <= fault.ttl <= MAX_TTL
 
 
 @pytest.mark.parametrize("fault", EVERY)
 def test_a_fault_that_stays_by_design_is_never_in_place(fault: Fault) -> None:
     """`in_place` is for what comes back at once: steady by itself, and something to lose."""
-    assert not fault.in_place or (fault.recovery == "steady" and fault.loses)
+    assert not fault.in_place or (fault.recovery == "steady" and fault.losses)
     assert fault.unit is not None or fault.detection != "unit_restarted"
+
+
+def test_script_and_catalogue_have_the_same_faults() -> None:
+    """Each fault is named at the top of one shell file, and no other is; both sides have the same longest time."""
+    assert CODE_OF.keys() == FAULTS.keys()
+    assert script("fault").count("# faults: ") == len(set(CODE_OF.values()))
+    assert f'within seconds "$ttl" 1 {MAX_TTL}' in script("fault")
 
 
 @pytest.mark.parametrize("fault", EVERY)
 def test_the_script_knows_the_fault_and_its_choices(fault: Fault) -> None:
-    """Each name, choice and range stands in fault.sh, too: neither side takes what the other refuses."""
-    assert re.search(rf"(^|[ |]){re.escape(fault.name)}( \||\)| )", SCRIPT, re.MULTILINE)
+    """Each choice and range stands in the fault's shell file, too: neither side takes what the other refuses."""
+    code = CODE_OF[fault.name]
     for argument in fault.arguments:
-        assert all(re.search(rf"[ |(']{re.escape(c)}[ |)']", SCRIPT) or f" {c} " in SCRIPT for c in argument.choices)
+        assert all(re.search(rf"[ |(']{re.escape(c)}[ |)'\n]", code) for c in argument.choices)
         if argument.low is not None:
-            assert re.search(rf"within .*{argument.name}.* {max(argument.low, 1)} {argument.high}\b", SCRIPT)
-    assert f'within seconds "$ttl" 1 {LONGEST}' in SCRIPT
+            assert re.search(rf"within .*{argument.name}.* {max(argument.low, 1)} {argument.high}\b", code)
 
 
 def test_an_unknown_fault_names_the_nearest() -> None:
@@ -84,13 +106,13 @@ def test_an_unknown_fault_names_the_nearest() -> None:
 def test_all_wrong_arguments_are_told_at_once() -> None:
     """An unknown name with its nearest, and each value with what is due."""
     with pytest.raises(InputError) as told:
-        arguments(FAULTS["partition"], {"wey": "both", "way": "up"})
+        argument_values(FAULTS["partition"], {"wey": "both", "way": "up"})
     assert told.value.faults == (
         "wey: partition has no such argument; did you mean way?",
         "way: up is not one of both, in, out, udp",
     )
     with pytest.raises(InputError, match="kill-consul has no such argument; it has none"):
-        arguments(FAULTS["kill-consul"], {"x": "1"})
+        argument_values(FAULTS["kill-consul"], {"x": "1"})
 
 
 @pytest.mark.parametrize(
@@ -106,21 +128,21 @@ def test_all_wrong_arguments_are_told_at_once() -> None:
 def test_arguments_are_checked(name: str, argument: str, good: list[str], bad: list[str]) -> None:
     """Choices and plain whole numbers in their range pass, nothing else."""
     for value in good:
-        assert arguments(FAULTS[name], {argument: value})[argument] == value
+        assert argument_values(FAULTS[name], {argument: value})[argument] == value
     for value in bad:
         with pytest.raises(InputError, match=rf"^{argument}: "):
-            arguments(FAULTS[name], {argument: value})
+            argument_values(FAULTS[name], {argument: value})
 
 
 @given(st.sampled_from([a for f in FAULTS.values() for a in f.arguments]), st.text(max_size=12))
 def test_what_passes_is_safe_for_the_hosts_door(argument: Argument, value: str) -> None:
     """Whatever an argument takes, the script's own door takes."""
-    assert not argument.takes(value) or re.fullmatch(r"[A-Za-z0-9._:/-]+", value)
+    assert not argument.accepts(value) or re.fullmatch(r"[A-Za-z0-9._:/-]+", value)
 
 
 def test_what_is_due_is_told_in_words() -> None:
     """The refusal says the choices, the range and the unit."""
-    due = {a.name: a.due for f in FAULTS.values() for a in f.arguments}
+    due = {a.name: a.expected for f in FAULTS.values() for a in f.arguments}
     assert due["percent"] == "a whole number from 1 to 100 (%)"
     assert due["cores"] == "all or a whole number from 1 to 256"
     assert due["seconds"] == "a whole number from -86400 to 86400 (seconds), not 0"
@@ -135,6 +157,8 @@ def test_words_unit_and_role_follow_from_the_values() -> None:
     assert unit_of(service, {}, "web") == "nexus-svc-web.service"
     assert unit_of(agent, {"agent": "nexus-balancer"}) == "nexus-balancer.service"
     assert unit_of(cut, {"way": "in"}) is None
+    assert file_of(config, {"path": "/etc/nexus/worker.json"}) == "/etc/nexus/worker.json"
+    assert file_of(cut, {"way": "in"}) is None
     assert role_of(agent, {"agent": "nexus-balancer"}) == "loadbalancer"
     assert role_of(config, {"path": "/etc/consul.d/consul.hcl"}) is None
     assert role_of(config, {"path": "/etc/nexus/orchestrator.json"}) == "manager"
@@ -143,11 +167,12 @@ def test_words_unit_and_role_follow_from_the_values() -> None:
 
 def test_the_hosts_answers_are_read() -> None:
     """The last line that is an answer counts; a host that said none has said nothing."""
-    assert fault_protocol.answer(b"noise\nrefused it is not so\n") == fault_protocol.Answer("refused", "it is not so")
-    assert fault_protocol.answer(b"armed\n") == fault_protocol.Answer("armed")
-    assert fault_protocol.answer(b"") == fault_protocol.Answer("nothing", "the host gave no answer")
-    assert [fault_protocol.Answer(w).bad for w in ("armed", "failed", "refused", "nothing")] == [False, True, True, True]
-    assert fault_protocol.left(b"left a1 partition injected -7\nleft b2 - orphan 0\nleft broken\n") == (
+    assert fault_protocol.parse_answer(b"noise\nrefused it is not so\n") == fault_protocol.Answer("refused", "it is not so")
+    assert fault_protocol.parse_answer(b"armed\n") == fault_protocol.Answer("armed")
+    assert fault_protocol.parse_answer(b"") == fault_protocol.Answer("nothing", "the host gave no answer")
+    errors = {s: fault_protocol.Answer(s).is_error for s in ("armed", "failed", "refused", "nothing")}
+    assert errors == {"armed": False, "failed": True, "refused": True, "nothing": True}
+    assert fault_protocol.parse_leftovers(b"left a1 partition injected -7\nleft b2 - orphan 0\nleft broken\n") == (
         fault_protocol.LeftoverFault("a1", "partition", "injected", -7),
         fault_protocol.LeftoverFault("b2", "-", "orphan", 0),
     )  # fmt: skip

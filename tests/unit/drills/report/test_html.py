@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from fabfile.drills.report.html import report, title
+from fabfile.drills.report.html import page_title, render_page
 from fabfile.drills.verdict.record import Record
 from tests.support import drill_records as drilled
 from tests.support.any_record import SHORT, records
@@ -68,7 +68,7 @@ def harmless(page: Page) -> None:
 @pytest.mark.parametrize("make", drilled.EVERY, ids=lambda f: f.__name__)
 def test_the_page_is_whole_and_harmless(make) -> None:
     """One file, a policy that forbids all else, and no address in it but of its own places."""
-    text = report([make()], [make() for make in drilled.EVERY])
+    text = render_page([make()], [make() for make in drilled.EVERY])
     page = Page(text)
     harmless(page)
     assert ("meta", "content", "default-src 'none'; style-src 'unsafe-inline'") in page.attributes
@@ -78,7 +78,7 @@ def test_the_page_is_whole_and_harmless(make) -> None:
 
 def test_foreign_words_are_only_words() -> None:
     """A target named like markup is shown as it is spelt; what a browser would obey unseen is replaced."""
-    text = report([drilled.hostile()], [replace(drilled.hostile(), began=1.0)])
+    text = render_page([drilled.hostile()], [replace(drilled.hostile(), began=1.0)])
     assert "<script" not in text
     assert "</text><" not in text.replace("</text>\n", "")
     assert not [c for c in text if (c < " " and c != "\n") or c in "\u202e\ud800"]
@@ -91,14 +91,14 @@ def test_foreign_words_are_only_words() -> None:
 def test_any_record_makes_a_page(sane: Record, absurd: Record) -> None:
     """However odd its numbers, and however little is known, a page comes out that is whole."""
     for made in ([sane], [absurd], [sane, absurd]):
-        page = Page(report(made, made))
+        page = Page(render_page(made, made))
         harmless(page)
         assert "nan" not in " ".join(v for t, _, v in page.attributes if t in SHAPES)
 
 
 def test_the_page_says_what_was_measured() -> None:
     """Verdict, why, times with error bar, promise, counts and percentiles, and the timeline."""
-    text = Page(report([drilled.passed()])).text
+    text = Page(render_page([drilled.passed()])).text
     for words in ("✓ PASS", "Recovered after 1.84 s, promised within 10 s.", "1.84 s ± 0.5 s", "back and passing in 10 s",
                   "6 of 280", "p99", "143 ms", "kill-service on api on w1", "2026-11-23 20:15:04 UTC"):  # fmt: skip
         assert words in text
@@ -106,7 +106,7 @@ def test_the_page_says_what_was_measured() -> None:
 
 def test_never_seen_is_said_and_nothing_is_zero() -> None:
     """In the table, in the picture and among the runs."""
-    text = Page(report([drilled.failed()], [replace(drilled.failed(), began=1.0)])).text
+    text = Page(render_page([drilled.failed()], [replace(drilled.failed(), began=1.0)])).text
     assert "never seen within 30 s" in text
     assert "recovered: never seen" in text
     assert "this run: never recovered" in text
@@ -116,7 +116,7 @@ def test_never_seen_is_said_and_nothing_is_zero() -> None:
 def test_a_run_without_a_verdict_is_not_called_broken() -> None:
     """The measurement broke; whether the promise did, nobody knows."""
     for make in (drilled.unknown, drilled.aborted):
-        page = Page(report([make()], [replace(make(), began=1.0)]))
+        page = Page(render_page([make()], [replace(make(), began=1.0)]))
         assert "not judged" in page.text
         assert "broken" not in [v for _, n, v in page.attributes if n == "class"]
         assert "never recovered" not in page.text
@@ -124,15 +124,15 @@ def test_a_run_without_a_verdict_is_not_called_broken() -> None:
 
 def test_findings_and_force_stand_out() -> None:
     """Two primaries at a time, and a drill that was forced, are told above the pictures."""
-    page = Page(report([drilled.split()])).text
+    page = Page(render_page([drilled.split()])).text
     assert page.index("The history of the primaries is not sound two primaries") < page.index("What happened")
-    assert "Forced: the only instance" in Page(report([drilled.failed()])).text
+    assert "Forced: the only instance" in Page(render_page([drilled.failed()])).text
 
 
 def test_a_gameday_has_a_table_and_a_section_for_each() -> None:
     """Each line of the table leads to its section; all verdicts are counted, skipped ones not as run."""
     made = [make() for make in drilled.EVERY]
-    page = Page(report(made))
+    page = Page(render_page(made))
     links = [value[1:] for tag, name, value in page.attributes if (tag, name) == ("a", "href")]
     assert links == page.ids == [f"drill-{n}" for n in range(1, len(made) + 1)]
     assert "Gameday: 5 of 9 drills passed" in page.text
@@ -142,12 +142,12 @@ def test_a_gameday_has_a_table_and_a_section_for_each() -> None:
 
 def test_an_empty_gameday_is_a_page_as_well() -> None:
     """Nothing was run: 0 of 0."""
-    assert title([]) == "Gameday: 0 of 0 drills passed"
-    harmless(Page(report([])))
+    assert page_title([]) == "Gameday: 0 of 0 drills passed"
+    harmless(Page(render_page([])))
 
 
 def test_a_long_drill_makes_no_heavy_page() -> None:
     """Ten minutes of twenty requests a second fit into 100 kB, and the page says that points were merged."""
-    text = report([drilled.long()])
+    text = render_page([drilled.long()])
     assert len(text) < 100_000
     assert "12,000 requests, drawn as" in text

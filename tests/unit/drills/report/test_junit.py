@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fabfile.drills.report.junit import xml
+from fabfile.drills.report.junit import junit_xml
 from fabfile.drills.verdict.record import Record
 from tests.support import drill_records as drilled
 from tests.support.any_record import records
@@ -16,7 +16,7 @@ from tests.support.any_record import records
 
 def parsed(made: list[Record]) -> Xml.Element:
     """Through bytes, as CI reads it."""
-    return Xml.fromstring(xml(made).encode())  # noqa: S314  our own output
+    return Xml.fromstring(junit_xml(made).encode())  # noqa: S314  our own output
 
 
 @pytest.mark.parametrize(("make", "end", "kind"), [
@@ -67,7 +67,7 @@ def test_findings_are_all_in_the_failure() -> None:
 
 def test_hostile_texts_are_only_texts() -> None:
     """Markup is escaped; what XML forbids even escaped is replaced."""
-    text = xml([drilled.hostile()])
+    text = junit_xml([drilled.hostile()])
     assert "<script" not in text
     assert "\x1b" not in text
     assert "</text><script>alert(1)</script>&\"' \ufffd[31m" in (parsed([drilled.hostile()])[0][0].get("name") or "")

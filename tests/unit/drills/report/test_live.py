@@ -13,14 +13,14 @@ from contextlib import suppress
 import pytest
 
 from fabfile.drills.report import live as module
-from fabfile.drills.report.live import Live
+from fabfile.drills.report.live import LiveView
 
 
 def test_a_pipe_gets_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     """On stderr, in order, with the seconds; nothing on stdout, which is for data."""
-    with Live("kill-service on api on w1", on_terminal=False) as live:
-        live.tell(0.0, "phase", "steady state")
-        live.tell(6.14, "fault", "kill-service")
+    with LiveView("kill-service on api on w1", on_terminal=False) as view:
+        view.moment(0.0, "phase", "steady state")
+        view.moment(6.14, "fault", "kill-service")
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
@@ -34,11 +34,11 @@ def test_requests_are_told_now_and_then(capsys: pytest.CaptureFixture[str], monk
     """A log is no film: each ten seconds, at the first failure, and at the end."""
     now = [1000.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    with Live("x", on_terminal=False) as live:
-        live.tell(0.0, "phase", "steady state")
+    with LiveView("x", on_terminal=False) as view:
+        view.moment(0.0, "phase", "steady state")
         for number in range(1, 251):
             now[0] += 0.125
-            live.requests(number, max(0, number - 150), None if number < 3 else 12.0)
+            view.requests(number, max(0, number - 150), None if number < 3 else 12.0)
     assert [line for line in capsys.readouterr().err.splitlines() if "requests" in line] == [
         "    0.1 s requests   1 sent, 0 failed",
         "   10.1 s requests   81 sent, 0 failed, half within 12 ms",
@@ -50,8 +50,8 @@ def test_requests_are_told_now_and_then(capsys: pytest.CaptureFixture[str], monk
 
 def test_foreign_text_moves_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """An escape sequence in a host's answer is shown, not obeyed; a line stays one line."""
-    with Live("a\x1b[2Jb", on_terminal=False) as live:
-        live.tell(1.0, "note", "x\x1b]0;title\x07\ny")
+    with LiveView("a\x1b[2Jb", on_terminal=False) as view:
+        view.moment(1.0, "note", "x\x1b]0;title\x07\ny")
     err = capsys.readouterr().err
     assert "\x1b" not in err
     assert err.count("\n") == 2
@@ -71,25 +71,25 @@ def test_a_view_that_cannot_be_shown_ends_nothing(monkeypatch: pytest.MonkeyPatc
     closed.close()
     for stream in (Gone(), closed):
         monkeypatch.setattr(sys, "stderr", stream)
-        with Live("x", on_terminal=on_terminal) as live:
-            live.tell(0.0, "phase", "steady state")
-            live.requests(1, 1, None)
-            live.tell(1.0, "fault", "x")
+        with LiveView("x", on_terminal=on_terminal) as view:
+            view.moment(0.0, "phase", "steady state")
+            view.requests(1, 1, None)
+            view.moment(1.0, "fault", "x")
 
 
 def test_a_fault_of_the_drill_passes_through(capsys: pytest.CaptureFixture[str]) -> None:
     """The view hides no error."""
-    with pytest.raises(KeyboardInterrupt), Live("x", on_terminal=False):
+    with pytest.raises(KeyboardInterrupt), LiveView("x", on_terminal=False):
         raise KeyboardInterrupt
 
 
 def test_threads_do_not_mix_their_lines(capsys: pytest.CaptureFixture[str]) -> None:
     """The prober and the load tell at once."""
-    with Live("x", on_terminal=False) as live:
+    with LiveView("x", on_terminal=False) as view:
         def work(name: str) -> None:
             for number in range(200):
-                live.tell(float(number), "event", name * 50)
-                live.requests(number, 0, 1.0)
+                view.moment(float(number), "event", name * 50)
+                view.requests(number, 0, 1.0)
 
         threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
         for thread in threads:
@@ -128,11 +128,11 @@ def test_a_terminal_shows_phase_and_requests(monkeypatch: pytest.MonkeyPatch) ->
     """The timeline stays, what moves is erased at the end, the last count stays, and the cursor comes back."""
 
     def act() -> None:
-        with Live("kill-service", on_terminal=True) as live:
-            live.tell(0.0, "phase", "steady state")
-            live.requests(120, 3, 11.0)
+        with LiveView("kill-service", on_terminal=True) as view:
+            view.moment(0.0, "phase", "steady state")
+            view.requests(120, 3, 11.0)
             time.sleep(0.5)
-            live.tell(0.5, "fault", "x" * 100)
+            view.moment(0.5, "fault", "x" * 100)
 
     text = on_a_terminal(act, monkeypatch)
     assert "steady state" in text
@@ -145,8 +145,8 @@ def test_what_moves_never_wraps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A phase longer than the line is cut: a wrapped line would leave its traces."""
 
     def act() -> None:
-        with Live("x", on_terminal=True) as live:
-            live.tell(0.0, "phase", "y" * 300)
+        with LiveView("x", on_terminal=True) as view:
+            view.moment(0.0, "phase", "y" * 300)
             time.sleep(0.5)
 
     moving = [part for part in on_a_terminal(act, monkeypatch).replace("\r", "\n").split("\n") if " now " in part]

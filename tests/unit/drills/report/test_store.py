@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fabfile.drills.report import store
-from fabfile.drills.report.store import runs, save, save_gameday
+from fabfile.drills.report.store import kept_runs, save, save_gameday
 from tests.support import drill_records as drilled
 
 
@@ -26,7 +26,7 @@ def test_a_record_is_found_again(tmp_path: Path) -> None:
         "20261123T201504Z-kill-service.html", "20261123T201504Z-kill-service.json"]  # fmt: skip
     assert page.name.endswith(".html")
     assert page.read_text().startswith("<!doctype html>")
-    assert runs(tmp_path / "drills") == [(page.with_suffix(".json"), drilled.passed())]
+    assert kept_runs(tmp_path / "drills") == [(page.with_suffix(".json"), drilled.passed())]
 
 
 def test_nobody_else_may_read_it(tmp_path: Path) -> None:
@@ -49,11 +49,11 @@ def test_runs_are_in_order_and_of_one_drill(tmp_path: Path) -> None:
     made = [replace(drilled.passed(), began=drilled.BEGAN + n) for n in (30, 10, 20)]
     for record in (*made, replace(made[0], drill="re-kill-service"), drilled.failed()):
         save(tmp_path, record)
-    assert [r.began - drilled.BEGAN for _, r in runs(tmp_path, "kill-service")] == [10, 20, 30]
-    assert [r.began - drilled.BEGAN for _, r in runs(tmp_path, "kill-service", most=2)] == [20, 30]
-    assert len(runs(tmp_path)) == 5
-    assert runs(tmp_path, "kill-agent") == []
-    assert runs(tmp_path / "none") == []
+    assert [r.began - drilled.BEGAN for _, r in kept_runs(tmp_path, "kill-service")] == [10, 20, 30]
+    assert [r.began - drilled.BEGAN for _, r in kept_runs(tmp_path, "kill-service", limit=2)] == [20, 30]
+    assert len(kept_runs(tmp_path)) == 5
+    assert kept_runs(tmp_path, "kill-agent") == []
+    assert kept_runs(tmp_path / "none") == []
 
 
 def test_damaged_files_are_left_out(tmp_path: Path) -> None:
@@ -65,8 +65,8 @@ def test_damaged_files_are_left_out(tmp_path: Path) -> None:
         (tmp_path / f"20261123T20150{number}Z-kill-service.json").write_bytes(content)
     (tmp_path / "20261123T201600Z-kill-service.json").mkdir()
     good.write_bytes(whole)
-    assert [r for _, r in runs(tmp_path)] == [drilled.passed()]
-    assert [r for _, r in runs(tmp_path, "kill-service")] == [drilled.passed()]
+    assert [r for _, r in kept_runs(tmp_path)] == [drilled.passed()]
+    assert [r for _, r in kept_runs(tmp_path, "kill-service")] == [drilled.passed()]
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
@@ -91,7 +91,7 @@ def test_an_interrupted_save_leaves_no_half_file(tmp_path: Path, monkeypatch, ca
     assert {name: after.pop(name) for name in before} == before
     assert list(after) == ([] if which == 1 else ["20261123T201504Z-kill-service.json"])
     assert all(json.loads(content) for content in after.values())
-    assert len(runs(tmp_path)) == which
+    assert len(kept_runs(tmp_path)) == which
 
 
 def test_remains_of_a_killed_process_are_no_record(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_remains_of_a_killed_process_are_no_record(tmp_path: Path) -> None:
     whole = json.dumps(drilled.passed().to_json())
     (tmp_path / ".20261123T201504Z-kill-service.json").write_text(whole)
     (tmp_path / ".20261123T201504Z-kill-service.json.abcdefgh").write_text(whole)
-    assert runs(tmp_path) == []
+    assert kept_runs(tmp_path) == []
 
 
 def test_the_same_run_is_kept_once_and_another_of_the_same_second_beside_it(tmp_path: Path) -> None:
@@ -107,12 +107,12 @@ def test_the_same_run_is_kept_once_and_another_of_the_same_second_beside_it(tmp_
     first, second = drilled.passed(), replace(drilled.passed(), began=drilled.BEGAN + 0.5)
     assert save(tmp_path, first) == save(tmp_path, first)
     assert save(tmp_path, second) != save(tmp_path, first)
-    assert [r for _, r in runs(tmp_path, "kill-service")] == [first, second]
+    assert [r for _, r in kept_runs(tmp_path, "kill-service")] == [first, second]
     damaged = save(tmp_path, drilled.failed()).with_suffix(".json")
     damaged.write_text("half")
     save(tmp_path, drilled.failed())
     assert damaged.read_text() == "half"
-    assert [r for _, r in runs(tmp_path, "hang-service")] == [drilled.failed()]
+    assert [r for _, r in kept_runs(tmp_path, "hang-service")] == [drilled.failed()]
 
 
 def test_a_drills_name_cannot_leave_the_folder(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_drills_name_cannot_leave_the_folder(tmp_path: Path) -> None:
     for name in ("../../etc/passwd", ".hidden", "", "a/b", drilled.HOSTILE, "x" * 500):
         page = save(tmp_path / "drills", replace(drilled.passed(), drill=name))
         assert page.parent == tmp_path / "drills"
-        assert drilled.passed().began in [r.began for _, r in runs(tmp_path / "drills", name)]
+        assert drilled.passed().began in [r.began for _, r in kept_runs(tmp_path / "drills", name)]
     assert [p.name for p in tmp_path.iterdir()] == ["drills"]
 
 
@@ -145,7 +145,7 @@ def test_a_gameday_is_one_page_of_all(tmp_path: Path) -> None:
     assert text.count("<article") == 3
     assert "Gameday: 1 of 2 drills passed" in text
     assert "faster than the median of 1 earlier run, 9.00 s" in text
-    assert len(runs(tmp_path)) == 4
+    assert len(kept_runs(tmp_path)) == 4
     assert "0 of 0 drills" in save_gameday(tmp_path, []).read_text()
 
 

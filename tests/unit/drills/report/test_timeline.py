@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fabfile.drills.report.axis import Axis
-from fabfile.drills.report.html import report
+from fabfile.drills.report.html import render_page
 from fabfile.drills.report.sparklines import bullet, sparkline
 from fabfile.drills.report.svg import Picture
 from fabfile.drills.report.timeline import LEFT, RIGHT, marks_of, picture, pictures, windows
@@ -56,13 +56,13 @@ def test_crowded_strips_stay_legible(entries: list[tuple[float, str]]) -> None:
 
 def test_two_primaries_close_together_are_both_named() -> None:
     """0.2 s apart in a drill of 22 s."""
-    words = [t.words for t in pictures(drilled.twice())[0][1].texts]
+    words = [t.text for t in pictures(drilled.twice())[0][1].texts]
     assert [w for w in words if "epoch" in w] == ["manager-1 · epoch 4", "manager-3 · epoch 6", "manager-2 · epoch 5"]
 
 
-def lines(made: Picture, kind: str) -> list[float]:
-    """Where the upright lines of that kind stand."""
-    return [line.x1 for line in made.lines if line.kind == kind and line.x1 == line.x2]
+def lines(made: Picture, css_class: str) -> list[float]:
+    """Where the upright lines of that class stand."""
+    return [line.x1 for line in made.lines if line.css_class == css_class and line.x1 == line.x2]
 
 
 def test_marks_stand_where_they_were_measured() -> None:
@@ -88,14 +88,14 @@ def test_what_never_came_has_a_cross_and_no_line() -> None:
     """The lane goes to the edge, and says so; where there is no verdict it says less."""
     made = pictures(drilled.failed())[0][1]
     assert lines(made, "recovered") == []
-    assert "recovered: never seen" in [t.words for t in made.texts]
-    assert "cross never" in [p.kind for p in made.paths]
-    assert "recovered: not seen" in [t.words for t in pictures(drilled.unknown())[0][1].texts]
+    assert "recovered: never seen" in [t.text for t in made.texts]
+    assert "cross never" in [p.css_class for p in made.paths]
+    assert "recovered: not seen" in [t.text for t in pictures(drilled.unknown())[0][1].texts]
 
 
 def test_without_load_the_picture_says_so() -> None:
     """No empty frame that could be read as: nothing failed."""
-    words = [t.words for t in pictures(drilled.unloaded())[0][1].texts]
+    words = [t.text for t in pictures(drilled.unloaded())[0][1].texts]
     assert "no load was run" in words
     assert not [w for w in words if "answered" in w]
 
@@ -103,13 +103,13 @@ def test_without_load_the_picture_says_so() -> None:
 def test_what_never_began_has_no_picture() -> None:
     """A skipped drill is a line and a reason."""
     assert pictures(drilled.skipped()) == ()
-    assert "no worker of this cluster runs Docker" in report([drilled.skipped()])
+    assert "no worker of this cluster runs Docker" in render_page([drilled.skipped()])
 
 
 def test_failures_are_counted_in_their_second() -> None:
     """The bars add up to all failed requests, none before the fault is in one of after it."""
     record = drilled.failed()
-    bars = [r for r in pictures(record)[0][1].rects if r.kind == "failures"]
+    bars = [r for r in pictures(record)[0][1].rects if r.css_class == "failures"]
     assert sum(int(bar.title.split(" ")[0]) for bar in bars) == record.requests.failed
     assert min(bar.x for bar in bars) >= Axis(0.0, record.ended_s, LEFT, RIGHT).px(6.0)
 
@@ -120,19 +120,19 @@ def test_the_line_of_runs_is_legible(last: float | None) -> None:
     runs = [replace(drilled.passed(), recovered_s=t) for t in (1.0, None, 2.0, last)]
     made = sparkline(runs)
     legible(made)
-    assert len([p for p in made.paths if "cross" in p.kind]) == [1.0, None, 2.0, last].count(None)
+    assert len([p for p in made.paths if "cross" in p.css_class]) == [1.0, None, 2.0, last].count(None)
 
 
 def test_a_bullet_shows_what_is_beyond_the_promise() -> None:
     """The bar of a broken promise goes past its tick, that of a kept one ends before it; never seen has no bar."""
     ends = {}
-    for value, word in ((5.0, "kept"), (15.0, "broken")):
-        made = bullet(value, 10.0, 0.5, word)  # type: ignore[arg-type]
-        bar = next(r for r in made.rects if r.kind.startswith("bar"))
-        tick = next(line for line in made.lines if line.kind == "promise")
-        ends[word] = bar.x + bar.width > tick.x1
+    for value, judgement in ((5.0, "kept"), (15.0, "broken")):
+        made = bullet(value, 10.0, 0.5, judgement)  # type: ignore[arg-type]
+        bar = next(r for r in made.rects if r.css_class.startswith("bar"))
+        tick = next(line for line in made.lines if line.css_class == "promise")
+        ends[judgement] = bar.x + bar.width > tick.x1
     assert ends == {"kept": False, "broken": True}
-    assert not [r for r in bullet(None, 10.0, 0.5, "never").rects if r.kind.startswith("bar")]
+    assert not [r for r in bullet(None, 10.0, 0.5, "never").rects if r.css_class.startswith("bar")]
 
 
 def test_an_unpromised_recovery_has_no_mark_of_a_promise() -> None:
@@ -144,6 +144,6 @@ def test_what_cannot_be_named_is_said() -> None:
     """Twenty elections within a moment: some names, no ladder, and a word on the rest."""
     many = tuple(Primary(f"manager-{n}", n, 7.0 + n / 1000) for n in range(20))
     made = pictures(replace(drilled.unloaded(), primaries=many))[0][1]
-    shown = [t for t in made.texts if "epoch" in t.words]
+    shown = [t for t in made.texts if "epoch" in t.text]
     assert 1 < len(shown) < 10
     assert made.notes == (f"{20 - len(shown)} of the primaries could not be named in the picture; the table has all.",)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fabfile.core.errors import InputError
-from fabfile.drills.verdict.record import Promise, Record, earlier, nearest_rank, requests_of, totals
+from fabfile.drills.verdict.record import Promise, Record, earlier_runs, nearest_rank, requests_of, totals
 from fabfile.drills.verdict.record_schema import read_record
 from tests.support import drill_records as drilled
 from tests.support.any_record import records
@@ -85,9 +85,9 @@ def test_what_is_no_record_at_all_is_told_briefly() -> None:
 def test_recovery_counts_from_the_fault_or_from_its_undo() -> None:
     """A fault that is meant to last is recovered from after its undo; the promise counts from there as well."""
     record = replace(drilled.passed(), fault_at_s=10.0, healed_at_s=40.0, recovered_s=2.0, promise=Promise("", 5.0))
-    assert (record.recovered_at_s, record.promised_at_s) == (12.0, 15.0)
+    assert (record.recovered_at_s, record.deadline_at_s) == (12.0, 15.0)
     held = replace(record, since_undo=True)
-    assert (held.recovered_at_s, held.promised_at_s) == (42.0, 45.0)
+    assert (held.recovered_at_s, held.deadline_at_s) == (42.0, 45.0)
     assert replace(held, healed_at_s=None).recovered_at_s is None
     assert replace(record, recovered_s=None).recovered_at_s is None
 
@@ -118,7 +118,7 @@ def test_earlier_runs_are_of_the_same_drill_and_cluster() -> None:
     runs = [replace(this, began=this.began - n) for n in range(14)]
     others = [replace(runs[2], drill="kill-agent"), replace(runs[2], cluster="other"), replace(runs[2], verdict="SKIPPED"),
               replace(this, began=this.began + 1)]  # fmt: skip
-    found = earlier(this, [*others, *runs])
+    found = earlier_runs(this, [*others, *runs])
     assert [this.began - r.began for r in found] == list(range(10, 0, -1))
     assert set(found) <= set(runs)
 

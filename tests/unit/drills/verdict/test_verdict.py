@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fabfile.core.judge.fencing import Act, check_history
 from fabfile.drills.verdict.record import Promise, Requests
-from fabfile.drills.verdict.verdict import broken_of, judged, verdict_of
+from fabfile.drills.verdict.verdict import judge_time, measurement_errors, verdict_of
 
 PROMISE = Promise("back in 10 s, seen in 5 s, no failed request", 10, 5, 0)
 GOOD: dict[str, Any] = {"detected_s": 1.0, "recovered_s": 2.0, "error_s": 0.5, "requests": Requests(100, 0)}
@@ -45,30 +45,30 @@ def test_never_seen_is_a_fail_however_large_the_error_bar() -> None:
     assert verdict_of(PROMISE, **{**GOOD, "recovered_s": None, "error_s": 1e6})[0] == "FAIL"
 
 
-@pytest.mark.parametrize(("measured", "word", "verdict"), [
+@pytest.mark.parametrize(("measured", "judgement", "verdict"), [
     (9.99, "kept", "PASS"), (10.0, "kept", "PASS"), (10.01, "close", "PASS"), (10.5, "close", "PASS"),
     (10.51, "broken", "FAIL"), (20.0, "broken", "FAIL"), (0.0, "kept", "PASS"), (None, "never", "FAIL"),
 ])  # fmt: skip
-def test_the_promise_has_a_sharp_edge(measured: float | None, word: str, verdict: str) -> None:
+def test_the_promise_has_a_sharp_edge(measured: float | None, judgement: str, verdict: str) -> None:
     """Up to the promise kept; beyond it by the error bar at most in doubt, and said so; further on broken."""
-    assert judged(measured, 10, 0.5) == word
+    assert judge_time(measured, 10, 0.5) == judgement
     made, why = verdict_of(Promise("", 10), detected_s=None, recovered_s=measured, error_s=0.5, requests=Requests())
     assert made == verdict
-    assert ("within the error bar" in why) == (word == "close")
+    assert ("within the error bar" in why) == (judgement == "close")
 
 
 @given(st.floats(0, 100), st.floats(0.1, 100), st.floats(0, 10), st.floats(0, 10))
 def test_longer_is_never_better(value: float, promised: float, error: float, more: float) -> None:
     """No time is judged better than a shorter one."""
     rank = ("kept", "close", "broken")
-    assert rank.index(judged(value, promised, error)) <= rank.index(judged(value + more, promised, error))
+    assert rank.index(judge_time(value, promised, error)) <= rank.index(judge_time(value + more, promised, error))
 
 
 def test_what_is_not_promised_is_not_judged() -> None:
     """Nothing promised, nothing seen: no FAIL, and a sentence all the same."""
     verdict, why = verdict_of(Promise("x"), detected_s=None, recovered_s=None, error_s=0.5, requests=Requests(9, 9))
     assert (verdict, why) == ("PASS", "Nothing was seen that the promise rules out.")
-    assert judged(None, None, 0.5) == judged(1e9, None, 0.5) == "free"
+    assert judge_time(None, None, 0.5) == judge_time(1e9, None, 0.5) == "free"
 
 
 def test_some_failed_requests_may_be_promised() -> None:
@@ -82,7 +82,7 @@ def test_some_failed_requests_may_be_promised() -> None:
 def test_a_broken_measurement_is_unknown() -> None:
     """Neither good nor bad numbers count then."""
     for change in ({}, {"recovered_s": None}, {"recovered_s": 99.0}):
-        verdict, why = verdict_of(PROMISE, **{**GOOD, **change}, broken=["the load was silent for 30 s"])
+        verdict, why = verdict_of(PROMISE, **{**GOOD, **change}, measurement_errors=["the load was silent for 30 s"])
         assert (verdict, why) == ("UNKNOWN", "The measurement broke: the load was silent for 30 s.")
 
 
@@ -90,8 +90,8 @@ def test_a_bad_history_of_primaries_is_a_fail() -> None:
     """A hand-made history with two primaries at a time fails the best of numbers, and a broken measurement as well."""
     findings = check_history(TWO)
     assert findings
-    for broken in ([], ["the probes were silent"]):
-        verdict, why = verdict_of(PROMISE, **GOOD, two_primaries=findings, broken=broken)
+    for errors in ([], ["the probes were silent"]):
+        verdict, why = verdict_of(PROMISE, **GOOD, two_primaries=findings, measurement_errors=errors)
         assert verdict == "FAIL"
         assert findings[0] in why
     assert "and 1 more" in why
@@ -101,15 +101,15 @@ def test_a_bad_history_of_primaries_is_a_fail() -> None:
 EVEN = [n * 0.5 for n in range(41)]  # each half second from 0 to 20
 
 
-def broken(probes: list[float], loads: list[float], *, asked: bool = True) -> tuple[str, ...]:
+def errors_of(probes: list[float], loads: list[float], *, asked: bool = True) -> tuple[str, ...]:
     samples = [(at, 5.0, True) for at in loads]
-    return broken_of(samples, probes, began_s=0.0, ended_s=20.0, gap_s=5.0, load_asked=asked)
+    return measurement_errors(samples, probes, began_s=0.0, ended_s=20.0, max_gap_s=5.0, load_asked=asked)
 
 
 def test_steady_probes_and_load_are_sound() -> None:
     """In any order; and without load none is missed."""
-    assert broken(EVEN, EVEN[::-1]) == ()
-    assert broken(EVEN, [], asked=False) == ()
+    assert errors_of(EVEN, EVEN[::-1]) == ()
+    assert errors_of(EVEN, [], asked=False) == ()
 
 
 @pytest.mark.parametrize(("probes", "loads", "words"), [
@@ -122,12 +122,12 @@ def test_steady_probes_and_load_are_sound() -> None:
 ])  # fmt: skip
 def test_silence_breaks_the_measurement(probes: list[float], loads: list[float], words: str) -> None:
     """At the start, amid and at the end: a load that died, a laptop that slept."""
-    found = broken(probes, loads)
+    found = errors_of(probes, loads)
     assert len(found) == 1
     assert words in found[0]
 
 
 def test_silence_up_to_the_gap_is_allowed() -> None:
     """The bound itself is no fault."""
-    assert broken([0.0, 5.0, 10.0, 15.0], EVEN) == ()
-    assert len(broken([0.0, 5.01, 10.0, 15.0], EVEN)) == 1
+    assert errors_of([0.0, 5.0, 10.0, 15.0], EVEN) == ()
+    assert len(errors_of([0.0, 5.01, 10.0, 15.0], EVEN)) == 1

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from fabfile.core.state.agents import Program
+from fabfile.core.state.agents import AgentProgram
 from fabfile.edge.artifacts import agents_zipapp as agents
 
 OLDEST = (3, 10)  # of the hosts' Pythons; core.state.guards refuses older ones
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Program, Path]:
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[AgentProgram, Path]:
     """The program, and its file as a host has it."""
     cache = tmp_path_factory.mktemp("cache")
     program = agents.build(cache)
@@ -41,7 +41,7 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return copy
 
 
-def content(program: Program) -> bytes:
+def content(program: AgentProgram) -> bytes:
     return gzip.decompress(program.packed.read_bytes())
 
 
@@ -78,7 +78,7 @@ def test_equal_sources_give_equal_bytes(sources: Path, tmp_path: Path, monkeypat
     assert first.packed.read_bytes() == second.packed.read_bytes()
 
 
-def test_the_sum_is_of_the_bytes_that_land(built: tuple[Program, Path]) -> None:
+def test_the_sum_is_of_the_bytes_that_land(built: tuple[AgentProgram, Path]) -> None:
     """What is kept is gzip of a file that has this sum, under the name of the sum, without the time it was packed."""
     program, _ = built
     assert hashlib.sha256(content(program)).hexdigest() == program.sha256
@@ -124,7 +124,7 @@ def test_a_second_build_keeps_the_packed_file(tmp_path: Path) -> None:
     assert [p.name for p in first.packed.parent.iterdir()] == [first.packed.name]
 
 
-def test_only_sources_are_in_it(built: tuple[Program, Path]) -> None:
+def test_only_sources_are_in_it(built: tuple[AgentProgram, Path]) -> None:
     """Nothing compiled for this machine is in it, nothing twice, no library, and of other files only the version."""
     found = names(built[1])
     others = {n for n in found if not n.endswith(".py")}
@@ -134,14 +134,14 @@ def test_only_sources_are_in_it(built: tuple[Program, Path]) -> None:
     assert {n.split("/")[0] for n in found} == {"__main__.py", "nexus_agents"}
 
 
-def test_each_agent_is_in_it(built: tuple[Program, Path]) -> None:
+def test_each_agent_is_in_it(built: tuple[AgentProgram, Path]) -> None:
     """Every module of the agents is there, as it is on disk."""
     with zipfile.ZipFile(built[1]) as archive:
         for path in sorted(agents.SOURCES.rglob("*.py")):
             assert archive.read(f"nexus_agents/{path.relative_to(agents.SOURCES).as_posix()}") == path.read_bytes()
 
 
-def test_every_module_is_of_a_python_that_hosts_have(built: tuple[Program, Path]) -> None:
+def test_every_module_is_of_a_python_that_hosts_have(built: tuple[AgentProgram, Path]) -> None:
     """The syntax of all of it is that of the oldest Python that a host may have."""
     with zipfile.ZipFile(io.BytesIO(built[1].read_bytes())) as archive:
         for name in archive.namelist():
@@ -149,7 +149,7 @@ def test_every_module_is_of_a_python_that_hosts_have(built: tuple[Program, Path]
                 ast.parse(archive.read(name), name, feature_version=OLDEST)
 
 
-def test_it_says_its_version(built: tuple[Program, Path]) -> None:
+def test_it_says_its_version(built: tuple[AgentProgram, Path]) -> None:
     """`--version` runs in an isolated Python, and tells what the operator's side calls it."""
     program, path = built
     done = run(path, "--version")
@@ -160,7 +160,7 @@ def test_it_says_its_version(built: tuple[Program, Path]) -> None:
 @pytest.mark.parametrize("args", [
     (), ("worker",), ("orchestrator",), ("release",), ("balancer",), ("gardener", "/dev/null"), ("--version", "x"),
     ("worker", "a", "b")])  # fmt: skip
-def test_wrong_words_give_the_usage(args: tuple[str, ...], built: tuple[Program, Path]) -> None:
+def test_wrong_words_give_the_usage(args: tuple[str, ...], built: tuple[AgentProgram, Path]) -> None:
     """Without settings, or with an agent that there is not, it says how it is used and ends with 2."""
     done = run(built[1], *args)
     assert (done.returncode, done.stdout) == (2, "")
@@ -168,7 +168,7 @@ def test_wrong_words_give_the_usage(args: tuple[str, ...], built: tuple[Program,
 
 
 @pytest.mark.parametrize("agent", ["worker", "orchestrator", "balancer"])
-def test_it_needs_nothing_but_python(agent: str, built: tuple[Program, Path]) -> None:
+def test_it_needs_nothing_but_python(agent: str, built: tuple[AgentProgram, Path]) -> None:
     """Each agent can be imported where no library is installed, every module from the file or Python's own."""
     code = (
         f"import sys; sys.path.insert(0, {str(built[1])!r}); import nexus_agents.{agent}\n"
@@ -179,6 +179,6 @@ def test_it_needs_nothing_but_python(agent: str, built: tuple[Program, Path]) ->
     assert set(done.stdout.split()) - {"nexus_agents", "__main__"} <= sys.stdlib_module_names | set(sys.builtin_module_names)
 
 
-def test_it_is_small_enough_to_be_uploaded_to_every_host(built: tuple[Program, Path]) -> None:
+def test_it_is_small_enough_to_be_uploaded_to_every_host(built: tuple[AgentProgram, Path]) -> None:
     """Packed, it is no more than a page of text takes."""
     assert built[0].packed.stat().st_size < 100_000

@@ -32,8 +32,8 @@ from fabfile.core.model.cluster import Arch, Binary
 from fabfile.core.resources import ROOT
 from fabfile.core.state.artifacts import (
     Artifact,
-    File,
-    Package,
+    DebianPackage,
+    LocalFile,
     Pins,
     Program,
     Release,
@@ -81,7 +81,7 @@ class Server(ThreadingHTTPServer):
         releases = {"1.22.7": {arch: hashlib.sha256(data).hexdigest() for arch, data in files.items()}}
         self.files = {f"/1.22.7/{arch}.zip": data for arch, data in files.items()}
         url = f"http://127.0.0.1:{self.server_port}/{{version}}/{{arch}}.zip"
-        packages = {arch: Package("1.8.7", f"pool/{arch}.deb", "0" * 64) for arch in MACHINES}
+        packages = {arch: DebianPackage("1.8.7", f"pool/{arch}.deb", "0" * 64) for arch in MACHINES}
         return Pins("HashiCorp", "1.22.7", "sha256", url, {}, releases, packages)  # type: ignore[arg-type]
 
 
@@ -159,13 +159,13 @@ def test_order_of_sources() -> None:
     """Without a wish the default release comes first and Debian's package second; a wish stands alone."""
     pins = artifacts.load_pins("consul")
     default = candidates("consul", Binary(), "armv7", pins)
-    assert [(type(s), s.version) for s in default] == [(Release, "1.22.7"), (Package, "1.8.7")]
+    assert [(type(s), s.version) for s in default] == [(Release, "1.22.7"), (DebianPackage, "1.8.7")]
     assert isinstance(default[0], Release)
     assert default[0].url == "https://releases.hashicorp.com/consul/1.22.7/consul_1.22.7_linux_arm.zip"
     assert [s.version for s in candidates("consul", Binary("1.17.0"), "amd64", pins)] == ["1.17.0"]
-    assert [type(s) for s in candidates("consul", Binary("1.8.7"), "amd64", pins)] == [Package]
+    assert [type(s) for s in candidates("consul", Binary("1.8.7"), "amd64", pins)] == [DebianPackage]
     named = candidates("consul", Binary(file=Path("/opt/consul-{arch}")), "arm64", pins)
-    assert named == (File(Path("/opt/consul-arm64"), None),)
+    assert named == (LocalFile(Path("/opt/consul-arm64"), None),)
 
 
 def test_unpinned_version_names_its_neighbours() -> None:
@@ -419,9 +419,9 @@ def test_program_tells_its_version(tmp_path: Path) -> None:
     """On its own architecture a program is asked; what answers like another program is not believed."""
     mine = tmp_path / "plain"
     mine.write_text("#!/bin/sh\necho Consul v1.19.2+ent\n")
-    assert obtain.version_of("consul", "amd64", File(mine, None), mine) == "1.19.2+ent"
+    assert obtain.version_of("consul", "amd64", LocalFile(mine, None), mine) == "1.19.2+ent"
     with pytest.raises(ArtifactError):
-        obtain.version_of("caddy", "amd64", File(mine, None), mine)
+        obtain.version_of("caddy", "amd64", LocalFile(mine, None), mine)
 
 
 def test_embedded_version() -> None:

@@ -1,4 +1,4 @@
-"""What Consul refuses, as an operator's error: with the host that was asked, the path and the way out."""
+"""What Consul refuses, as an operator's error: with host, path and a hint."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any, cast
 import pytest
 
 from fabfile.core.errors import HostError
-from fabfile.edge.consul.client import Consul, ConsulException, Refusal
-from fabfile.edge.consul.overview import first
+from fabfile.edge.consul.client import Consul, ConsulApiError, ConsulException
+from fabfile.edge.consul.overview import first_answer
 from fabfile.edge.ssh.connection import Remote
 
 
 def remote(name: str, status: int, body: bytes) -> Remote:
     answer = SimpleNamespace(status=status, headers={"X-Consul-Index": "7"}, body=body)
-    made = SimpleNamespace(host=SimpleNamespace(name=name), token=None, http=SimpleNamespace(ask=lambda *_: answer))
+    made = SimpleNamespace(host=SimpleNamespace(name=name), token=None, http=SimpleNamespace(request=lambda *_: answer))
     return cast(Remote, made)
 
 
-@pytest.mark.parametrize("question", [
-    lambda c: c.ask("PUT", "/v1/txn?stale", []), lambda c: c.kv.get("x"), lambda c: c.kv.put("x", "y"),
+@pytest.mark.parametrize("query", [
+    lambda c: c.request("PUT", "/v1/txn?stale", []), lambda c: c.kv.get("x"), lambda c: c.kv.put("x", "y"),
     lambda c: c.agent.self(), lambda c: c.status.leader()])  # fmt: skip
-def test_a_refusal_is_the_hosts_error(question: Any) -> None:
-    """Whoever raises it, py-consul or we: one kind, which bears host, path, code and a hint."""
-    with pytest.raises(Refusal) as caught:
-        question(Consul(remote("m1", 500, b"No cluster leader\n")))
+def test_a_refusal_is_the_hosts_error(query: Any) -> None:
+    """One kind of error, raised by py-consul or by us, with host, path, code and a hint."""
+    with pytest.raises(ConsulApiError) as caught:
+        query(Consul(remote("m1", 500, b"No cluster leader\n")))
     error = caught.value
     assert isinstance(error, HostError)
     assert isinstance(error, ConsulException)
@@ -45,7 +45,7 @@ def test_an_answer_that_is_no_json_is_the_hosts_error() -> None:
 
 @pytest.mark.parametrize("address", ["https://consul.example", "consul.example", "unix:///run/consul.sock", "http://c:http"])
 def test_the_operators_own_consul_is_another_one(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    """What the shell says of a Consul of the operator's is not about the hosts'; nor is its token."""
+    """CONSUL_HTTP_* in the operator's shell is about another Consul: neither address nor token is used."""
     monkeypatch.setenv("CONSUL_HTTP_ADDR", address)
     monkeypatch.setenv("CONSUL_HTTP_TOKEN", "theirs")
     monkeypatch.setenv("CONSUL_HTTP_SSL", "true")
@@ -54,10 +54,10 @@ def test_the_operators_own_consul_is_another_one(monkeypatch: pytest.MonkeyPatch
     assert (made.token, made.scheme) == ("ours", "http")
 
 
-def test_every_servers_reason_is_told() -> None:
+def test_every_servers_reason_is_reported() -> None:
     servers = [remote("m1", 500, b"No cluster leader"), remote("m2", 403, b"ACL not found")]
     with pytest.raises(HostError) as caught:
-        first(servers, lambda c: c.agent.self())
+        first_answer(servers, lambda c: c.agent.self())
     assert caught.value.message.splitlines() == [
         "m1: Consul refused /v1/agent/self: 500 No cluster leader", "m2: Consul refused /v1/agent/self: 403 ACL not found",
     ]  # fmt: skip

@@ -24,7 +24,7 @@ def services(*entries: Service) -> Services:
     return Services(entries, SOURCE)
 
 
-def told(given: Services) -> dict[str, Any]:
+def as_published(given: Services) -> dict[str, Any]:
     """What the cluster has after these were published: it went through JSON."""
     return dict(json.loads(json.dumps(wanted(given))))
 
@@ -34,7 +34,7 @@ WEB, API = service("web"), service("api")
 
 def test_what_is_published_makes_no_difference() -> None:
     """The same services, in whatever order and on whatever line, leave nothing to publish."""
-    have = told(services(WEB, API))
+    have = as_published(services(WEB, API))
     assert differences(have, services(WEB, API)) == ()
     assert differences(have, services(API, service("web", line=7))) == ()
 
@@ -46,14 +46,14 @@ def test_a_digest_decides_without_a_look_at_the_rest() -> None:
 
 def test_no_file_takes_nothing_away() -> None:
     """Without services.yml whatever the cluster runs stays, while an empty one takes all of it away."""
-    have = told(services(WEB, API))
+    have = as_published(services(WEB, API))
     assert differences(have, Services()) == ()
     assert sorted(differences(have, services())) == ["- api", "- web"]
 
 
 @pytest.mark.parametrize("have", [None, {}, {"digest": "other", "services": {}}])
 def test_all_is_new_to_a_cluster_that_has_none(have: dict[str, Any] | None) -> None:
-    """Nothing published, or nobody to ask: each service comes, in the file's order."""
+    """With nothing published, or no manager that answers, each service is new, in the file's order."""
     assert differences(have, services(WEB, API)) == ("+ web", "+ api")
 
 
@@ -70,7 +70,7 @@ def test_nothing_of_nothing_is_nothing(have: dict[str, Any] | None) -> None:
     ({"labels": {"disk": "ssd"}, "env": {"A": "1"}}, NEW)])  # fmt: skip
 def test_a_change_says_whether_instances_are_replaced(changed: dict[str, Any], word: str) -> None:
     """What an instance is made of is a new version; how many and where is placement alone."""
-    assert differences(told(services(WEB, API)), services(service("web", **changed), API)) == (f"~ web ({word})",)
+    assert differences(as_published(services(WEB, API)), services(service("web", **changed), API)) == (f"~ web ({word})",)
 
 
 @pytest.mark.parametrize("changed", [
@@ -78,19 +78,19 @@ def test_a_change_says_whether_instances_are_replaced(changed: dict[str, Any], w
 def test_a_change_of_the_balancer_alone_is_told(changed: dict[str, Any]) -> None:
     """No instance is touched where only the way to them changes, but there is something to publish."""
     before, after = {"domain": "example.org"}, {"domain": "example.org", **changed}
-    assert differences(told(services(service("web", **before))), services(service("web", **after))) == ("~ routes",)
+    assert differences(as_published(services(service("web", **before))), services(service("web", **after))) == ("~ routes",)
 
 
 def test_all_three_at_once() -> None:
     """What comes, then what changes, then what goes."""
     before = services(WEB, service("old"))
     after = services(service("new"), service("web", env={"A": "1"}))
-    assert differences(told(before), after) == ("+ new", f"~ web ({NEW})", "- old")
+    assert differences(as_published(before), after) == ("+ new", f"~ web ({NEW})", "- old")
 
 
 def test_what_an_older_toolkit_published_is_compared_all_the_same() -> None:
     """A spec that lacks a key, or has one too many, is a difference and no failure."""
-    have = told(services(WEB))
+    have = as_published(services(WEB))
     del have["services"]["web"]["labels"]
     have["digest"] = "old"
     assert differences(have, services(WEB)) == (f"~ web ({PLACEMENT})",)
@@ -111,7 +111,7 @@ SERVICES = st.lists(
 @given(SERVICES, SERVICES)
 def test_there_is_a_line_exactly_where_something_differs(before: Services, after: Services) -> None:
     """An empty answer is an equal digest, and each name has one line that fits what became of it."""
-    have = told(before)
+    have = as_published(before)
     lines = differences(have, after)
     assert (lines == ()) == (have["digest"] == wanted(after)["digest"])
     old, new = {s.name: s for s in before}, {s.name: s for s in after}
@@ -125,5 +125,5 @@ def test_there_is_a_line_exactly_where_something_differs(before: Services, after
 @given(SERVICES, SERVICES)
 def test_publishing_ends_the_difference(before: Services, after: Services) -> None:
     """Once published, nothing is left to publish, whatever was there before."""
-    assert differences(told(after), after) == ()
+    assert differences(as_published(after), after) == ()
     assert differences(None, before) == tuple(f"+ {s.name}" for s in before)

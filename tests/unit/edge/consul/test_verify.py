@@ -1,4 +1,4 @@
-"""The success criteria: what could not be asked has not passed, and every FAIL says why."""
+"""The success criteria: what could not be checked has not passed, and every FAIL says why."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from fabfile.core.judge.health import ConsulStatus, assess
 from fabfile.edge.consul import verify
-from fabfile.edge.consul.client import Refusal
+from fabfile.edge.consul.client import ConsulApiError
 from fabfile.edge.consul.verify import Check
 from fabfile.edge.ssh.connection import Remote
 from fabfile.edge.ssh.exec_channel import Result
@@ -32,7 +32,7 @@ class Answering:
         self.status = SimpleNamespace(leader=lambda: Answering.leader)
         self.agent = SimpleNamespace(self=lambda: None, service=SimpleNamespace(deregister=self._forget))
 
-    def ask(self, method: str, _path: str, _body: object = None) -> list[int]:
+    def request(self, method: str, _path: str, _body: object = None) -> list[int]:
         Answering.known = Answering.known or method == "PUT"
         return [1] if Answering.known else []
 
@@ -49,7 +49,7 @@ def checks(*reachable: str) -> dict[str, Check]:
     return {check.name: check for check in verify.verify(remotes, health)}
 
 
-def test_where_nobody_answers_nothing_passes() -> None:
+def test_when_no_host_answers_nothing_passes() -> None:
     """With no host reached, each check is a FAIL with a reason, and none breaks off the others."""
     found = checks()
     assert len(found) == 7
@@ -60,7 +60,7 @@ def test_where_nobody_answers_nothing_passes() -> None:
 
 
 def test_one_host_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A check of every manager or every log passes only where all of them were asked; the others stand for themselves."""
+    """A check of every manager or every log passes only when all were reached; other checks are independent."""
     monkeypatch.setattr(verify, "Consul", Answering)
     found = checks("m1", "w1")
     assert (found[API].passed, found[API].detail) == (False, "m2 could not be reached")
@@ -73,7 +73,7 @@ def test_one_host_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_without_a_leader_nothing_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The agent would do it later, when the one who takes it away again has gone."""
+    """The agent would register the service later, after the check has removed it."""
     monkeypatch.setattr(verify, "Consul", Answering)
     monkeypatch.setattr(Answering, "leader", "")
     assert checks("m1", "w1")[SERVICE].detail == "there is no raft leader, so nothing was registered"
@@ -84,7 +84,7 @@ def test_what_consul_refuses_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> Non
     """The check fails with Consul's own words, and the others are made all the same."""
 
     def failing(remote: Remote) -> None:
-        raise Refusal(remote.host.name, "/v1/status/leader", 500, "No cluster leader\n")
+        raise ConsulApiError(remote.host.name, "/v1/status/leader", 500, "No cluster leader\n")
 
     monkeypatch.setattr(verify, "Consul", failing)
     found = checks("m1", "m2")[API]

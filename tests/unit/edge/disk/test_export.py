@@ -140,7 +140,7 @@ def test_a_damaged_file_opens_nothing(tmp_path: Path, harm: str) -> None:
 
 
 def test_an_absent_file_is_bad_input(tmp_path: Path) -> None:
-    """A file that is not there, or is a folder, is told as such and not as a wrong passphrase."""
+    """A file that is not there, or is a folder, is reported as such, not as a wrong passphrase."""
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(InputError, match=r"is not there|is a folder"):
             unpack(path, tmp_path / "prod", PASSPHRASE, replace=False)
@@ -168,7 +168,7 @@ def test_another_clusters_secrets_are_refused(tmp_path: Path) -> None:
 
 
 def test_other_secrets_are_not_written_over(tmp_path: Path) -> None:
-    """Secrets that differ from the file's stay unless asked to replace, and the refusal says how; nothing is written."""
+    """Secrets that differ from the file's stay, unless `--replace`, and the refusal says how; nothing is written."""
     file, mine = exported(tmp_path), filled(tmp_path / "mine", THEIRS)
     before = files(mine)
     with pytest.raises(Refused, match="other secrets already") as caught:

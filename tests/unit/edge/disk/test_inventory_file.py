@@ -14,7 +14,7 @@ from fabfile.core.errors import InputError, NexusError
 from fabfile.core.resources import ROOT
 from fabfile.edge.disk import inventory
 from fabfile.edge.disk.inventory import add_host, load, restore
-from fabfile.edge.disk.paths import why_unread
+from fabfile.edge.disk.paths import read_fault
 
 MINIMAL = "cluster: c\nhosts: {m1: {ssh: 192.0.2.1, roles: [manager]}}\n"
 FIELDS = {"ssh": "10.0.0.9", "roles": ("worker",), "port": None, "user": "op"}
@@ -70,6 +70,7 @@ def test_a_block_host_is_followed_by_a_block(tmp_path: Path) -> None:
             '{"cluster": "c", "hosts": {"m1": {"ssh": "a", "roles": ["manager"]}}}',
             f'{{"cluster": "c", "hosts": {{"m1": {{"ssh": "a", "roles": ["manager"]}}, {FLOW}}}}}',
         ),
+        ("\ufeff" + MINIMAL, "\ufeff" + MINIMAL.replace("]}}", f"]}}, {FLOW}}}")),
         (
             "cluster: c\nhosts:\n  m1: &m {ssh: a, roles: [manager]}",
             f"cluster: c\nhosts:\n  m1: &m {{ssh: a, roles: [manager]}}\n  {FLOW}\n",
@@ -88,7 +89,7 @@ def test_a_block_host_is_followed_by_a_block(tmp_path: Path) -> None:
             "\n  w9:\n    ssh: 10.0.0.9\n    roles: [worker]\n    user: op\n# end\n",
         ),
     ],
-    ids=["flow", "flow-lines", "json", "no-newline", "crlf", "bom-document-end", "block-scalar"],
+    ids=["flow", "flow-lines", "json", "bom", "no-newline", "crlf", "bom-document-end", "block-scalar"],
 )
 def test_every_way_to_write_hosts_is_kept(tmp_path: Path, text: str, new: str) -> None:
     """Flow mappings, JSON, CRLF, a BOM, a missing last newline: each file stays what it is."""
@@ -144,7 +145,7 @@ def test_the_file_keeps_its_mode_and_its_link(tmp_path: Path) -> None:
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk at the last moment is one error; the old file stands and no temporary file is left."""
+    """A full disk at the last moment is one error; the old file stays and no temporary file is left."""
     path = tmp_path / "hosts.yml"
     path.write_text(MINIMAL)
 
@@ -200,8 +201,8 @@ def test_files_that_cannot_be_read_are_one_clear_error(tmp_path: Path) -> None:
             load(None, {}, empty)
 
 
-def test_a_link_to_nowhere_is_told_and_not_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hosts.yml whose target is gone is this folder's inventory still; that of a folder above must not take its place."""
+def test_a_link_to_nowhere_is_an_error_and_not_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hosts.yml whose target is gone is still this folder's inventory; one of a folder above does not replace it."""
     (tmp_path / "hosts.yml").write_text(MINIMAL)
     here = tmp_path / "here"
     here.mkdir()
@@ -216,7 +217,7 @@ def test_a_link_to_nowhere_is_told_and_not_passed_by(tmp_path: Path, monkeypatch
 def test_a_file_of_somebody_else_is_told_with_a_way_to_look(tmp_path: Path) -> None:
     """Whose it is, the operator can see."""
     error = PermissionError(13, "Permission denied")
-    assert why_unread(tmp_path / "h", error) == ("is not yours to read", f"ls -lL {tmp_path / 'h'} shows whose it is")
+    assert read_fault(tmp_path / "h", error) == ("is not yours to read", f"ls -lL {tmp_path / 'h'} shows whose it is")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

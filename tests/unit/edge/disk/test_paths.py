@@ -1,4 +1,4 @@
-"""Files that options name: what is wrong with one is told before anything is done for it."""
+"""Files that options name: what is wrong with one is reported before anything is done for it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("named", "told"),
+    ("named", "message"),
     [("none/x.xml", "none/x.xml: there is no folder none"), (".", ".: is a folder; a file is due")],
 )
 def test_where_nothing_can_be_written_is_told_first(
-    folder: Path, capsys: pytest.CaptureFixture[str], named: str, told: str
+    folder: Path, capsys: pytest.CaptureFixture[str], named: str, message: str
 ) -> None:
     """Before a passphrase is asked for, or a drill begins."""
     for flag, task in (
@@ -38,7 +38,7 @@ def test_where_nothing_can_be_written_is_told_first(
     ):  # fmt: skip
         with pytest.raises(Exit):
             task()
-        assert capsys.readouterr().err.splitlines()[0] == f"error: {flag} {told}"
+        assert capsys.readouterr().err.splitlines()[0] == f"error: {flag} {message}"
 
 
 def test_what_is_not_ours_to_write_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,15 +48,15 @@ def test_what_is_not_ours_to_write_is_told(folder: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(paths.os, "access", lambda path, _: asked.append(Path(path).name))
     for name in ("new", "old"):
         with pytest.raises(InputError, match=f"--junit {name}: is not yours to write"):
-            paths.writable("--junit", name)
+            paths.output_path("--junit", name)
     assert asked == [folder.name, "old"]
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [(None, "is not there"), (b"\xffpassphrase", "is not UTF-8 text"), ("folder", "is a folder")]
+    ("content", "message"), [(None, "is not there"), (b"\xffpassphrase", "is not UTF-8 text"), ("folder", "is a folder")]
 )
 def test_a_passphrase_file_that_is_none_is_told(
-    folder: Path, capsys: pytest.CaptureFixture[str], content: object, told: str
+    folder: Path, capsys: pytest.CaptureFixture[str], content: object, message: str
 ) -> None:
     """One line with the option, the file and why; the hint says what is due."""
     file = folder / "p"
@@ -67,21 +67,21 @@ def test_a_passphrase_file_that_is_none_is_told(
     with pytest.raises(Exit):
         secrets.export(Context(), "out", passphrase_file="p")
     error, hint = capsys.readouterr().err.splitlines()
-    assert error.startswith(f"error: --passphrase-file p: {told}")
+    assert error.startswith(f"error: --passphrase-file p: {message}")
     assert hint == "hint: file with the passphrase in its first line (default: you are asked)"
 
 
 def test_a_result_is_shown_before_it_is_written(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder that went away meanwhile, or a document that is not text, costs nobody what was measured."""
+    """A folder that went away meanwhile, or a document that is not text, does not lose what was measured."""
     (folder / "out").mkdir()
 
-    def play(*_: object) -> tuple[list[Record], Path]:
+    def run_gameday(*_: object) -> tuple[list[Record], Path]:
         (folder / "out").rmdir()
         return [Record("kill-service", "PASS", 0.0)], folder / "page.html"
 
-    monkeypatch.setattr(gameday_view, "play", play)
+    monkeypatch.setattr(gameday_view, "run_gameday", run_gameday)
     with pytest.raises(Exit):
         chaos.gameday(Context(), only="kill-service", yes=True, junit="out/x.xml")
     said = capsys.readouterr()
@@ -89,5 +89,5 @@ def test_a_result_is_shown_before_it_is_written(
     assert said.err.splitlines()[0] == "error: out/x.xml: no such file or directory"
     (folder / "book.md").write_bytes(b"\xff")
     with pytest.raises(UnicodeDecodeError):
-        bench._tell({"bench.deploy": ["the table"]}, "book.md")
+        bench._publish({"bench.deploy": ["the table"]}, "book.md")
     assert capsys.readouterr().out == "the table\n"

@@ -72,7 +72,7 @@ def test_a_certificate_is_for_nobody_else(name: str) -> None:
 
 
 def test_a_worker_cannot_pass_for_a_server() -> None:
-    """`server.<datacenter>.consul`, which makes a server to its peers, stands in servers' certificates only."""
+    """`server.<datacenter>.consul`, which makes a server to its peers, is in servers' certificates only."""
     for name in ("server.dc1.consul", "w1.server.dc1.consul"):
         with pytest.raises(VerificationError):
             verify(host("w1", False), ca(), name)
@@ -92,7 +92,7 @@ def test_names_are_exactly_those_that_are_due(server: bool, names: list[str]) ->
 
 
 def test_the_longest_host_name_has_a_certificate() -> None:
-    """A subject is cut where X.509 ends it; the full name stands among the others, and is verified."""
+    """A subject is cut where X.509 ends it; the full name is among the others, and is verified."""
     names = host_names("a" * 63, True, "d" * 40)
     pair = issue(ca(), names)
     verify(pair, ca(), names[0])

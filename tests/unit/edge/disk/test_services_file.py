@@ -76,8 +76,8 @@ def test_files_that_cannot_be_read_are_one_clear_error(tmp_path: Path) -> None:
         load_from(tmp_path)
 
 
-def test_the_faults_of_both_files_are_told_together(tmp_path: Path) -> None:
-    """hosts.yml and services.yml are checked as one: whichever is broken is told, with its own way out, and both at once."""
+def test_the_faults_of_both_files_are_reported_together(tmp_path: Path) -> None:
+    """hosts.yml and services.yml are checked together: the error has the faults of both, each with its own hint."""
     hosts, other = tmp_path / "hosts.yml", tmp_path / "services.yml"
     hosts.write_text("cluster: c\nhosts: {m1: {ssh: a, roles: [manager]}}\n")
     other.write_text(LEAST)
@@ -120,7 +120,7 @@ def test_the_example_changes_in_one_number(tmp_path: Path) -> None:
     ids=["flow", "no-newline", "anchor", "tag", "quoted", "anchored-all", "bom-crlf", "json", "wide"],
 )
 def test_a_number_that_is_there_is_replaced(tmp_path: Path, text: str, new: str | None) -> None:
-    """Whatever stands around it (comments, anchors, a BOM, CRLF, JSON) stays, byte for byte."""
+    """What is around it (comments, anchors, a BOM, CRLF, JSON) stays, byte for byte."""
     result = scaled(tmp_path, text)
     assert result.endswith(new) if new else result == text.replace("10", "5", 1)
 
@@ -260,7 +260,7 @@ def test_the_file_keeps_its_owner(tmp_path: Path) -> None:
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk at the last moment is one error; the old file stands and no temporary file is left."""
+    """A full disk at the last moment is one error; the old file stays and no temporary file is left."""
     path = tmp_path / "services.yml"
     path.write_text(LEAST)
 
@@ -310,10 +310,11 @@ def test_the_number_is_all_that_changes(
     tail: str,
     newline: str,
 ) -> None:
-    """In any style, what stands before and after the number or the new line is the old text, whole."""
+    """In any style, the text before and after the number or the new line is the old text."""
     file = {"services": {f"s{n}": dict(data.draw(st.permutations(list(own.items())))) for n, own in enumerate(owns)}}
     name = data.draw(st.sampled_from(sorted(file["services"])))
-    text = yaml.safe_dump(file, default_flow_style=flow, indent=indent, sort_keys=False, width=40, allow_unicode=True) + tail
+    style: dict[str, object] = {"default_flow_style": flow, "indent": indent, "width": 40}
+    text = yaml.safe_dump(file, sort_keys=False, allow_unicode=True, **style) + tail
     text = text.replace("\n", newline)
     folder = tmp_path_factory.mktemp("edit")
     result = scaled(folder, text, count, name)

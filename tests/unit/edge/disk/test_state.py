@@ -1,8 +1,7 @@
-"""The operator's own folder: who may read it, and what a crash leaves of it."""
+"""The operator's own folder of a cluster: who may read it, and what it keeps."""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from fabfile.core.errors import NexusError
 from fabfile.core.state.topology import Address
-from fabfile.edge.disk.state import State, write_atomically
+from fabfile.edge.disk.state import State
 
 
 @pytest.fixture
@@ -82,56 +81,9 @@ def test_an_equal_value_is_not_written_again(state: State) -> None:
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
-def test_a_damaged_file_is_told_with_its_place(state: State) -> None:
+def test_a_damaged_file_is_named(state: State) -> None:
     """A file that is not JSON is an error that names it, never a silent new cluster."""
     state.ensure()
     (state.folder / "cluster.json").write_text("{")
     with pytest.raises(NexusError, match=r"cluster\.json cannot be read"):
         _ = state.cluster_id
-
-
-@pytest.mark.parametrize("fails_at", ["fsync", "replace"])
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: str) -> None:
-    """When the disk fails in the middle, the old bytes stand and no temporary file is left."""
-    path = tmp_path / "x.json"
-    write_atomically(path, b"old")
-
-    def fail(*_: object) -> None:
-        raise OSError("disk")
-
-    monkeypatch.setattr(os, fails_at, fail)
-    with pytest.raises(OSError, match="disk"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
-
-
-def test_a_write_is_never_seen_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All bytes are on disk, under another name, before the file gets its own."""
-    path = tmp_path / "x.json"
-    seen: list[bytes] = []
-    real = os.replace
-
-    def watch(source: str, target: Path) -> None:
-        seen.append(Path(source).read_bytes())
-        assert not target.exists()
-        real(source, target)
-
-    monkeypatch.setattr(os, "replace", watch)
-    write_atomically(path, json.dumps({"a": 1}).encode())
-    assert seen == [b'{"a": 1}']
-
-
-def test_another_mode_may_be_asked(tmp_path: Path) -> None:
-    """A file that others may read gets that mode, and is private until then."""
-    write_atomically(tmp_path / "a", b"", 0o644)
-    write_atomically(tmp_path / "b", b"")
-    assert (rights(tmp_path / "a"), rights(tmp_path / "b")) == (0o644, 0o600)
-
-
-def test_a_failed_write_names_the_file_that_was_wanted(tmp_path: Path) -> None:
-    """Not the hidden one that it would have been renamed from."""
-    path = tmp_path / "none" / "x.json"
-    with pytest.raises(FileNotFoundError) as failed:
-        write_atomically(path, b"")
-    assert failed.value.filename == str(path)

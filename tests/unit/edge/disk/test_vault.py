@@ -17,7 +17,7 @@ from fabfile.core.errors import NexusError
 from fabfile.core.judge.acl import token_names
 from fabfile.core.model.cluster import Cluster, Role
 from fabfile.core.model.secrets import KeyPair, Secrets, Token, host_names
-from fabfile.edge.disk import state
+from fabfile.edge.disk import atomic
 from fabfile.edge.disk.vault import FILE, Vault, gossip_key
 from tests.support.samples import CLUSTER, SECRETS, cluster_of
 
@@ -185,7 +185,7 @@ def test_a_write_that_fails_leaves_the_old_secrets(vault: Vault, monkeypatch: py
     def fails(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(state.os, "fsync", fails)
+    monkeypatch.setattr(atomic.os, "fsync", fails)
     with pytest.raises(OSError, match="No space"):
         vault.save(replace(SECRETS, management="m"))
     assert vault.load() == SECRETS

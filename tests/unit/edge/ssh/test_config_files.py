@@ -9,26 +9,26 @@ import pytest
 from fabfile.core.errors import HostError, InputError
 from fabfile.core.model.cluster import Cluster, Host, SshDefaults
 from fabfile.edge.ssh.config_files import host_keys, ssh_config
-from fabfile.edge.ssh.connect import connect, hops
-from fabfile.edge.ssh.trust import pinned
+from fabfile.edge.ssh.connect import hops, new_connection
+from fabfile.edge.ssh.trust import pinned_fingerprints
 
 KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIJ+tVBQ4pbYIPfBAvXGFZ2GZp4UfZ4Kf2M5V2YV7K5xk"
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         (b'Host "x', ':2: cannot be read: "Host \\"x"'), (b"Match foo", ':2: cannot be read: "Match foo"'),
         (b"rubbish", ":2: cannot be read: rubbish"), (b"Host \xff", ":2: is not UTF-8 text"),
     ],
 )  # fmt: skip
-def test_a_broken_line_of_ssh_config_is_named(tmp_path: Path, line: bytes, told: str) -> None:
+def test_a_broken_line_of_ssh_config_is_named(tmp_path: Path, line: bytes, message: str) -> None:
     """By file and line, whatever the parser stumbled over, and before any host is asked."""
     file = tmp_path / "config"
     file.write_bytes(b"Host a\n" + line + b"\nHost b\n")
     with pytest.raises(InputError) as refused:
         ssh_config(SshDefaults(config=file))
-    assert refused.value.faults == (f"{file}{told}",)
+    assert refused.value.faults == (f"{file}{message}",)
     assert "defaults.ssh_config" in refused.value.hint
 
 
@@ -62,8 +62,8 @@ def test_a_value_that_is_none_is_told_of_its_host(tmp_path: Path, setting: str) 
     file.write_text(f"Host far\n  {setting}\n")
     cluster = Cluster("c", (), tmp_path / "hosts.yml", tmp_path, "c", ssh=SshDefaults(config=file))
     with pytest.raises(HostError, match="m1: what ssh_config says of far cannot be used: "):
-        connect(cluster, Host("m1", "far", ("manager",)))
-    connect(cluster, Host("m2", "near", ("manager",)))
+        new_connection(cluster, Host("m1", "far", ("manager",)))
+    new_connection(cluster, Host("m2", "near", ("manager",)))
 
 
 @pytest.mark.parametrize(
@@ -78,28 +78,28 @@ def test_jump_hosts_are_visited_in_the_order_of_ssh(tmp_path: Path, jump: str, w
     file = tmp_path / "config"
     file.write_text(f"Host far\n  ProxyJump {jump}\n")
     cluster = Cluster("c", (), tmp_path / "hosts.yml", tmp_path, "c", ssh=SshDefaults(config=file))
-    assert [hop.host for hop in hops(connect(cluster, Host("m1", "far", ("manager",))))] == way
+    assert [hop.host for hop in hops(new_connection(cluster, Host("m1", "far", ("manager",))))] == way
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         (b"b ssh-rsa AAA", ':3: cannot be read: "b ssh-rsa AAA"'), (b"\xff", ":3: is not UTF-8 text"),
     ],
 )  # fmt: skip
-def test_a_broken_line_of_known_hosts_is_named(tmp_path: Path, line: bytes, told: str) -> None:
-    """By file and line; whoever pins into the file hears of it, too."""
+def test_a_broken_line_of_known_hosts_is_named(tmp_path: Path, line: bytes, message: str) -> None:
+    """The error names file and line, also when a key is to be pinned into the file."""
     file = tmp_path / "known_hosts"
     file.write_bytes(b"# mine\n" + f"a ssh-ed25519 {KEY}\n".encode() + line + b"\n")
-    for read in (host_keys, lambda file: pinned(file, "a")):
+    for read in (host_keys, lambda file: pinned_fingerprints(file, "a")):
         with pytest.raises(InputError) as refused:
             read(file)
-        assert refused.value.faults == (f"{file}{told}",)
+        assert refused.value.faults == (f"{file}{message}",)
 
 
 def test_lines_that_ssh_skips_are_skipped(tmp_path: Path) -> None:
     """Markers and half lines have never stood in the way."""
     file = tmp_path / "known_hosts"
     file.write_text(f"@revoked x\nb ssh-rsa\n\na ssh-ed25519 {KEY}\n")
-    assert len(pinned(file, "a")) == 1
-    assert pinned(tmp_path / "none", "a") == []
+    assert len(pinned_fingerprints(file, "a")) == 1
+    assert pinned_fingerprints(tmp_path / "none", "a") == []

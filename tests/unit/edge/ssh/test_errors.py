@@ -16,7 +16,7 @@ from fabfile.cli.tasks.primary import events, promote
 from fabfile.cli.tasks.service import list_
 from fabfile.core.errors import HostError
 from fabfile.core.model.cluster import Cluster, Host, SshDefaults
-from fabfile.edge.ssh.connect import TIMEOUT, connect, hops, open_hop
+from fabfile.edge.ssh.connect import TIMEOUT, hops, new_connection, open_hop
 from fabfile.edge.ssh.connection import Remote
 from fabfile.edge.ssh.errors import explain
 from fabfile.edge.ssh.known_hosts import UnknownKey
@@ -31,7 +31,7 @@ TARGET = Given(host="10.0.0.2", port=22, user="root", gateway=GATE)
 
 @pytest.fixture
 def closed() -> int:
-    """A local port on which nobody listens."""
+    """A local port without a listener."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -44,7 +44,7 @@ def cluster_of(folder: Path, config: str = "") -> Cluster:
 
 
 def test_a_jump_host_that_is_closed_is_named(tmp_path: Path, closed: int) -> None:
-    """It is the jump host, whether hosts.yml or ssh_config names it, and whoever goes through it."""
+    """The jump host is named, whether hosts.yml or ssh_config names it, for every kind of connection."""
     jump = f"127.0.0.1:{closed}"
     cluster = cluster_of(tmp_path, f"Host far\n  ProxyJump {jump}\n")
     for host in (Host("w1", "10.0.0.2", ("worker",), gateway=jump), Host("w1", "far", ("worker",))):
@@ -59,11 +59,11 @@ def test_a_host_that_is_closed_is_no_jump_host(tmp_path: Path, closed: int) -> N
         Remote(cluster_of(tmp_path), Host("w1", "127.0.0.1", ("worker",), port=closed)).open()
 
 
-def test_nobody_waits_longer_for_a_jump_host(tmp_path: Path) -> None:
+def test_a_jump_host_has_the_same_timeout(tmp_path: Path) -> None:
     """ProxyJump's hops give up as early as others, unless ssh_config says otherwise; so does the way behind them."""
     far = Host("w1", "far", ("worker",))
     cluster = cluster_of(tmp_path, "Host far\n  ProxyJump a,b\nHost b\n  ConnectTimeout 3\n")
-    found = {hop.host: hop.connect_timeout for hop in hops(connect(cluster, far))}
+    found = {hop.host: hop.connect_timeout for hop in hops(new_connection(cluster, far))}
     assert found == {"far": TIMEOUT, "a": TIMEOUT, "b": 3}
     transport = Given(channel_timeout=3600)
     open_hop(Given(open=lambda: None, transport=transport))
@@ -72,15 +72,15 @@ def test_nobody_waits_longer_for_a_jump_host(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "message"),
     [
         (2, "w1: the jump host gw:22 cannot reach 10.0.0.2:22 (connect failed)"),
         (1, "w1: the jump host gw:22 forbids to go on to 10.0.0.2:22"),
     ],
 )
-def test_a_host_that_its_jump_host_cannot_reach_is_named_with_it(code: int, told: str) -> None:
-    """Behind a jump host, it is that one's word that the host is away."""
-    assert explain(BEHIND, ChannelException(code, "Connect failed"), TARGET).message == told
+def test_a_host_that_its_jump_host_cannot_reach_is_named_with_it(code: int, message: str) -> None:
+    """The jump host reports that the host behind it cannot be reached, so both are named."""
+    assert explain(BEHIND, ChannelException(code, "Connect failed"), TARGET).message == message
 
 
 def test_a_tunnel_to_a_host_without_ssh_tells_of_ssh(
@@ -103,13 +103,13 @@ def test_a_tunnel_to_a_host_without_ssh_tells_of_ssh(
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (ChannelException(2, "Connect failed"), "m1: port 8500 on its loopback did not answer (connect failed)"),
         (SSHException("SSH session not active"), "m1: 192.0.2.1:22: SSH session not active"),
     ],
 )
-def test_a_tunnel_tells_a_closed_port_from_a_lost_connection(error: Exception, told: str) -> None:
+def test_a_tunnel_distinguishes_a_closed_port_from_a_lost_connection(error: Exception, message: str) -> None:
     """The one is Consul's fault, the other the network's."""
 
     def refuse(*_: object, **__: object) -> None:
@@ -120,7 +120,7 @@ def test_a_tunnel_tells_a_closed_port_from_a_lost_connection(error: Exception, t
     remote._connection = Given(transport=Given(open_channel=refuse))
     with pytest.raises(HostError) as failed:
         remote.tunnel(8500)
-    assert failed.value.message == told
+    assert failed.value.message == message
 
 
 def test_a_refused_login_names_who_refused_whom() -> None:
@@ -150,7 +150,7 @@ def test_a_jump_hosts_name_and_key_are_its_own() -> None:
 )  # fmt: skip
 def test_a_jump_host_is_reached_as_it_is_written(tmp_path: Path, gateway: str, way: tuple[str | None, str, int]) -> None:
     """User, host and port of each form, IPv6 in brackets too."""
-    _, hop = hops(connect(cluster_of(tmp_path), Host("w1", "10.0.0.2", ("worker",), gateway=gateway)))
+    _, hop = hops(new_connection(cluster_of(tmp_path), Host("w1", "10.0.0.2", ("worker",), gateway=gateway)))
     assert (hop.user, hop.host, hop.port) == (way[0] or hop.config.user, *way[1:])
 
 

@@ -49,7 +49,7 @@ def abandoned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def asked(http_: Http, path: str) -> dict[str, Any]:
-    answer = http_.ask("GET", path, None, {})
+    answer = http_.request("GET", path, None, {})
     assert answer.status == 200
     found: dict[str, Any] = json.loads(answer.body)
     assert found["path"] == path
@@ -82,17 +82,17 @@ def test_a_connection_that_was_ended_is_not_used_again(http_: Http) -> None:
 def test_no_open_channel_is_left_to_the_garbage_collector(
     transport: paramiko.Transport, abandoned: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Answered or broken off: whoever forgets a Consul client and then closes the host leaves no channel open."""
+    """Answered or broken off: closing the host closes the channels of clients that were forgotten."""
     cluster = cluster_of(m1="manager")
     remote = Remote(cluster, cluster.host("m1"))
     remote._connection = SimpleNamespace(transport=transport, gateway=None, close=lambda: None)
     for n in range(3):
-        assert Consul(remote).ask("GET", f"/v1/{n}")["path"] == f"/v1/{n}"
+        assert Consul(remote).request("GET", f"/v1/{n}")["path"] == f"/v1/{n}"
     gc.collect()
     assert abandoned == []
     monkeypatch.setattr(http.client.HTTPResponse, "read", lambda *_: (_ for _ in ()).throw(TimeoutError))
     with pytest.raises(HostError):
-        Consul(remote).ask("GET", "/v1/broken")
+        Consul(remote).request("GET", "/v1/broken")
     remote.close()
     del remote
     gc.collect()

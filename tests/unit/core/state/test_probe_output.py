@@ -1,4 +1,4 @@
-"""The probe's answer, read: recorded outputs of several machines, and answers that are none."""
+"""Reading the probe's output: recorded outputs of several machines, and outputs that are none."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabfile.core.errors import HostError
-from fabfile.core.state.facts import UnitFact, parse
+from fabfile.core.state.facts import UnitFact
 from fabfile.core.state.manifest import Account, File, Manifest, Unit
+from fabfile.core.state.probe_output import parse
 from tests.support.script_host import sha
 
 HCL = b'node_name = "m1"\n'
@@ -70,22 +71,22 @@ def archive(**files: bytes) -> bytes:
     return out.getvalue()
 
 
-def answer(text: str = RECORDED, tail: bytes | None = None) -> bytes:
+def output_of(text: str = RECORDED, tail: bytes | None = None) -> bytes:
     return text.encode() + b"contents\n" + (archive(**{"etc/consul.d/consul.hcl": HCL}) if tail is None else tail)
 
 
 def test_a_recorded_answer_is_read_in_full() -> None:
-    """Every line of a real answer of a deployed Debian manager becomes its fact."""
-    facts = parse("m1", answer())
+    """Every line of a recorded output of a deployed Debian manager becomes its fact."""
+    facts = parse("m1", output_of())
     assert (facts.arch, facts.bits, facts.cpus, facts.memory_kb, facts.disk_kb) == (
         "amd64", 64, 2, 4026532, 80000000)  # fmt: skip
     assert (facts.os_id, facts.os_version, facts.os_name) == ("debian", "12", "Debian GNU/Linux 12 (bookworm)")
     assert (facts.python, facts.systemd, facts.now) == ((3, 11, 2), 252, 1700000000.123456789)
-    assert (facts.default_device, facts.address()) == ("eth1", "10.0.0.1")
+    assert (facts.default_device, facts.default_address()) == ("eth1", "10.0.0.1")
     assert facts.users == {"root", "daemon", "consul"}
     assert (facts.current, facts.pending, facts.store) == ("0123456789ab", None, {"a" * 64, "b" * 64})
     assert facts.stamps == {"consul.service": "1111 -"}
-    assert facts.odd == {"/etc/nexus/host.json"}
+    assert facts.not_regular == {"/etc/nexus/host.json"}
     assert facts.manifest == Manifest(
         (Account("consul", "/var/lib/consul"),), (),
         (File("/etc/consul.d/consul.hcl", sha(HCL), "0640", "root", "consul"),),
@@ -93,17 +94,17 @@ def test_a_recorded_answer_is_read_in_full() -> None:
     )  # fmt: skip
 
 
-def test_files_take_the_fresh_sum_or_the_ledgers() -> None:
-    """A file's sum is the one hashed now, else the ledger's; small files have their bytes, modes four digits."""
-    files = parse("m1", answer()).files
+def test_a_computed_sum_comes_before_the_recorded_one() -> None:
+    """A file's sum is the one computed now, else the ledger's; small files have content, modes have four digits."""
+    files = parse("m1", output_of()).files
     config, binary = files["/etc/consul.d/consul.hcl"], files["/usr/local/bin/consul"]
     assert (config.sha256, config.mode, config.group, config.content) == (sha(HCL), "0640", "consul", HCL)
     assert (binary.sha256, binary.mode, binary.size, binary.content) == ("c" * 64, "0755", 150000000, None)
 
 
 def test_units_have_their_states() -> None:
-    """Each unit has systemd's words; one that has a file and that systemd has not loaded is at rest."""
-    units = parse("m1", answer()).units
+    """Each unit has systemd's words; a unit with a file that systemd has not loaded is inactive."""
+    units = parse("m1", output_of()).units
     assert units == {
         "consul.service": UnitFact("loaded", "active", "running", enabled=True),
         "caddy.service": UnitFact("loaded", "inactive", "dead", enabled=False),
@@ -115,7 +116,7 @@ def test_units_have_their_states() -> None:
 
 def test_the_lock_is_read() -> None:
     """The lock's words and times come whole, blanks included."""
-    lock = parse("m1", answer()).lock
+    lock = parse("m1", output_of()).lock
     assert lock is not None
     assert (lock.id, lock.who, lock.what, lock.origin) == (
         "77aa", "ann@laptop", "deploy --hosts all", "laptop:boot:4242")  # fmt: skip
@@ -133,13 +134,13 @@ def test_the_lock_is_read() -> None:
 def test_machines_are_named_or_unknown(machine: str, bits: int, arch: str | None) -> None:
     """Each kernel's word maps to one of our architectures, by its userland, or to none."""
     text = RECORDED.replace("machine x86_64", f"machine {machine}").replace("bits 64", f"bits {bits}")
-    facts = parse("m1", answer(text))
+    facts = parse("m1", output_of(text))
     assert (facts.machine, facts.arch) == (machine, arch)
 
 
 def test_a_32_bit_userland_on_x86_has_no_binaries() -> None:
     """A 32-bit x86 system on a 64-bit kernel is not amd64: it is not one of ours."""
-    assert parse("m1", answer(RECORDED.replace("bits 64", "bits 32"))).arch is None
+    assert parse("m1", output_of(RECORDED.replace("bits 64", "bits 32"))).arch is None
 
 
 @pytest.mark.parametrize(
@@ -148,20 +149,20 @@ def test_a_32_bit_userland_on_x86_has_no_binaries() -> None:
 )
 def test_pythons_version_is_numbers(line: str, python: tuple[int, ...]) -> None:
     """The version is a tuple to compare, empty where there is no Python."""
-    assert parse("m1", answer(RECORDED.replace("python Python 3.11.2", line))).python == python
+    assert parse("m1", output_of(RECORDED.replace("python Python 3.11.2", line))).python == python
 
 
 @pytest.mark.parametrize(("word", "number"), [("systemd 252.22-1~deb12u1\n", 252), ("systemd 257~rc1\n", 257), ("", 0)])
 def test_systemds_version_is_a_number(word: str, number: int) -> None:
     """A distribution's additions to the version do not matter; without systemd it is 0."""
-    assert parse("m1", answer(RECORDED.replace("systemd 252\n", word))).systemd == number
+    assert parse("m1", output_of(RECORDED.replace("systemd 252\n", word))).systemd == number
 
 
 def test_a_bare_host_has_the_least_of_everything() -> None:
     """A host without ip, systemd, Python or anything of ours still makes facts."""
     text = "nexus-probe 1\nnow 1.5\nmachine x86_64\nbits 64\ncpus 1\nmemory_kb 1\npython \nusers root\nstore\n"
-    facts = parse("h1", answer(text, b""))
-    assert (facts.address(), facts.default_device, facts.units, facts.files) == (None, None, {}, {})
+    facts = parse("h1", output_of(text, b""))
+    assert (facts.default_address(), facts.default_device, facts.units, facts.files) == (None, None, {}, {})
     assert (facts.current, facts.previous, facts.lock, facts.store) == (None, None, None, frozenset())
     assert (facts.os_id, facts.os_name, facts.systemd, facts.python) == ("unknown", "unknown", 0, ())
 
@@ -170,13 +171,13 @@ def test_a_bare_host_has_the_least_of_everything() -> None:
     "output",
     [
         b"", b"\n", b"contents\n", b"Welcome to the machine!\n", b"nexus-probe 2\nnow 1\ncontents\n",
-        b"Welcome\n" + answer(), answer().split(b"\ncontents\n")[0], b"nexus-probe 1\ncontents\n",
-        answer(RECORDED.replace("cpus 2", "cpus two")), answer(RECORDED.replace("bits 64\n", "")),
-        answer(RECORDED.replace("now 1700000000.123456789", "now ")),
-        answer(RECORDED.replace("unit caddy.service disabled", "unit caddy.service")),
-        answer(RECORDED.replace("file /usr", "file u /usr")),
-        answer(RECORDED.replace("lock since 1699999000", "lock since yesterday")),
-        answer(RECORDED.replace("odd /etc/nexus/host.json", "odd ")),
+        b"Welcome\n" + output_of(), output_of().split(b"\ncontents\n")[0], b"nexus-probe 1\ncontents\n",
+        output_of(RECORDED.replace("cpus 2", "cpus two")), output_of(RECORDED.replace("bits 64\n", "")),
+        output_of(RECORDED.replace("now 1700000000.123456789", "now ")),
+        output_of(RECORDED.replace("unit caddy.service disabled", "unit caddy.service")),
+        output_of(RECORDED.replace("file /usr", "file u /usr")),
+        output_of(RECORDED.replace("lock since 1699999000", "lock since yesterday")),
+        output_of(RECORDED.replace("odd /etc/nexus/host.json", "odd ")),
     ],
 )  # fmt: skip
 def test_what_is_no_answer_is_the_hosts_error(output: bytes) -> None:
@@ -189,7 +190,7 @@ def test_what_is_no_answer_is_the_hosts_error(output: bytes) -> None:
 def test_a_broken_archive_is_the_hosts_error(tail: bytes) -> None:
     """An archive of contents that is cut or is none is an error that names the host, never a traceback."""
     with pytest.raises(HostError, match=r"^m1: the probe's answer"):
-        parse("m1", answer(tail=tail))
+        parse("m1", output_of(tail=tail))
 
 
 @given(st.integers(0, len(RECORDED)), st.binary(max_size=8))

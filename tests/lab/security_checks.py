@@ -1,4 +1,4 @@
-"""What the tests of security share: how the lab is looked at from outside, and what must be seen nowhere."""
+"""Helpers of the security tests: port scans, SSH from outside, secret values, and the state of the hosts' files."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .conftest import HOSTS, Lab
 
 ADDRESS = {node.name: node.cluster for node in compose.NODES}
 SSH = {node.name: node.ssh for node in compose.NODES}
-OPERATOR = "198.18.7.1/32"  # as the hosts see the machine that the lab runs on
+OPERATOR = "198.18.7.1/32"  # the operator's address as the hosts see it
 CONSUL_PORTS = (8300, 8301, 8302, 8500, 8501, 8502, 8503, 8600)
-SAMPLE = (21, 23, 25, 53, 111, 2019, 2375, 2376, 3306, 5432, 6379, 7946, 8080, 8088, 8443, 9100, 9999, 20000)
+OTHER_PORTS = (21, 23, 25, 53, 111, 2019, 2375, 2376, 3306, 5432, 6379, 7946, 8080, 8088, 8443, 9100, 9999, 20000)
 
 _SCAN = """
 import socket, sys
@@ -36,39 +36,41 @@ with ThreadPoolExecutor(400) as pool:
 def scan(lab: Lab, origin: str, ports: tuple[int, ...], hosts: tuple[str, ...] = HOSTS) -> set[tuple[str, int]]:
     """The (host, port) pairs that accept a TCP connection from `origin`."""
     names = {ADDRESS[h]: h for h in hosts}
-    words = f"python3 - {','.join(names)} {','.join(map(str, ports))}"
-    lines = lab.on(origin, words, stdin=_SCAN).splitlines()
+    command = f"python3 - {','.join(names)} {','.join(map(str, ports))}"
+    lines = lab.run(origin, command, stdin=_SCAN).splitlines()
     return {(names[address], int(port)) for address, port in (line.split() for line in lines)}
 
 
 def secret_values(secrets: dict[str, Any]) -> list[str]:
-    """Whatever must be seen nowhere: keys, token secrets, and two lines of the body of each private key."""
+    """Values that nothing may show: keys, token secrets, and two lines of the body of each private key."""
     pairs = [secrets["authority"], *secrets["certs"].values()]
     bodies = [line for pair in pairs for line in pair["key"].splitlines()[1:3]]
-    found = [secrets["gossip"], secrets["management"], *(t["secret"] for t in secrets["tokens"].values()), *bodies]
-    return [value for value in found if value]
+    tokens = [token["secret"] for token in secrets["tokens"].values()]
+    return [value for value in (secrets["gossip"], secrets["management"], *tokens, *bodies) if value]
 
 
-def assert_clean(text: str, values: list[str], where: str) -> None:
-    """Says where and which kind, and never the value itself."""
+def assert_no_secrets(text: str, values: list[str], where: str) -> None:
+    """The failure message names the place and the values' numbers, never a value itself."""
     leaks = [i for i, value in enumerate(values) if value in text]
     assert not leaks, f"{where} shows {len(leaks)} of {len(values)} secret values (numbers {leaks})"
 
 
-def traces(lab: Lab) -> dict[str, str]:
-    look = (
+def deployed_files(lab: Lab) -> dict[str, str]:
+    """Host -> checksums of the deployed files, and the current generation."""
+    command = (
         "find /etc/consul.d /etc/nexus /var/lib/nexus/current/ -type f | sort | xargs sha256sum; "
         "readlink /var/lib/nexus/current"
     )
-    return {h: lab.on(h, look) for h in HOSTS}
+    return {h: lab.run(h, command) for h in HOSTS}
 
 
-def narrowed(lab: Lab, folder: Path, networks: str) -> Lab:
+def with_admin_from(lab: Lab, folder: Path, networks: str) -> Lab:
+    """The lab with an inventory that allows SSH from these networks only."""
     return lab.variant(folder, "cluster: lab\n", f"cluster: lab\nadmin_from: [{networks}]\n")
 
 
-def banner(host: str) -> bool:
-    """A new SSH connection gets through to sshd."""
+def ssh_answers(host: str) -> bool:
+    """Whether a new connection gets sshd's banner."""
     try:
         with socket.create_connection((SSH[host], 22), timeout=2) as link:
             link.settimeout(2)
