@@ -25,11 +25,12 @@ _HELP = {
     "dry_run": "show the target and the promise; do nothing",
     "force": "do it though too much would go (quorum, last instance); say why, it is kept in the report",
     "no_load": "send no requests",
+    "rate": "requests a second (default: 20); half of them over kept connections",
     "junit": "write the result to this file as JUnit XML",
 }
 _OPTIONS: dict[str, str | bool] = {
-    "target": "", "ttl": "", "dry_run": False, "force": "", "no_load": False, "yes": False, "json": False, "junit": "",
-    "inventory_": "", "debug": False,
+    "target": "", "ttl": "", "dry_run": False, "force": "", "no_load": False, "rate": "", "yes": False, "json": False,
+    "junit": "", "inventory_": "", "debug": False,
 }  # fmt: skip
 
 
@@ -55,6 +56,7 @@ def _fault_task(fault: Fault) -> Any:
 
 
 def _run_one(fault: Fault, values: dict[str, str], options: dict[str, Any]) -> None:
+    from ...drills.course.load import DEFAULT_RATE
     from ...drills.course.plan import DrillRequest
     from ...drills.report import store
     from ...edge.ssh.fleet import Fleet
@@ -62,8 +64,9 @@ def _run_one(fault: Fault, values: dict[str, str], options: dict[str, Any]) -> N
     cluster = load_inventory(options["inventory_"])
     drill_view.check_writable(options["junit"])
     request = DrillRequest(
-        options["target"], values, _seconds(options["ttl"]), options["force"].strip(), not options["no_load"]
-    )
+        options["target"], values, _number("ttl", "seconds", options["ttl"]), options["force"].strip(),
+        not options["no_load"], _number("rate", "requests a second", options["rate"]) or DEFAULT_RATE,
+    )  # fmt: skip
     with Fleet(cluster) as fleet:
         prepared = drill_view.prepare_drill(fleet, fault.name, request)
         if options["dry_run"]:
@@ -85,11 +88,11 @@ def _run_one(fault: Fault, values: dict[str, str], options: dict[str, Any]) -> N
         raise Exit(code=code)
 
 
-def _seconds(text: str) -> int | None:
+def _number(option: str, unit: str, text: str) -> int | None:
     if not text:
         return None
-    if not text.isdecimal() or len(text) > 5:
-        raise InputError([f"--ttl {text}: is not a number of seconds"], "leave it out for the drill's own")
+    if not text.isdecimal() or len(text) > 5 or not int(text):
+        raise InputError([f"--{option} {text}: is not a number of {unit}"], "leave it out for the default")
     return int(text)
 
 

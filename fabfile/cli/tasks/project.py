@@ -51,7 +51,7 @@ def demo(c: Context, debug: bool = False) -> None:
 
 def _request_services(cluster: Cluster, services: Services) -> None:
     """Requests each service through the balancer, as its users do. Exit code 1 for an answer other than 200."""
-    from ...drills.course.load import LoadTarget, context_for, fetch
+    from ...drills.course.load_connections import LoadTarget, context_for, fetch
 
     balancer = cluster.having("loadbalancer")[0]
     for service in services:

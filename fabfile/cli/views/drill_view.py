@@ -74,8 +74,10 @@ def plan_lines(plan: DrillPlan) -> Iterator[tuple[str, str]]:
     end = f"for {plan.hold} s" if plan.hold else "until all is well again, or three times the promised time is over"
     yield "lasts", f"{end}; the host undoes it by itself after {plan.ttl} s"
     yield "promise", plan.expectation.promise.text
-    load = plan.load_target
-    yield "requests", f"to https://{load.domain} at {load.address}" if load else f"none: {plan.no_load_reason}"
+    if load := plan.load_target:
+        yield "requests", f"{plan.load_rate} a second to https://{load.domain} at {load.address}"
+    else:
+        yield "requests", f"none: {plan.no_load_reason}"
     if plan.refusal_reasons:
         yield "FORCED", f"{' '.join(plan.refusal_reasons)} Because: {plan.forced}"
 
@@ -86,6 +88,7 @@ def plan_json(plan: DrillPlan) -> dict[str, Any]:
         "service": plan.target.service, "arguments": dict(plan.values),
         "detection": plan.expectation.detection, "promise": plan.expectation.promise.text,
         "hold_s": plan.hold, "ttl_s": plan.ttl, "load": plan.load_target.domain if plan.load_target else None,
+        "load_rate": plan.load_rate if plan.load_target else 0,
         "too_much": list(plan.refusal_reasons), "forced": plan.forced,
     }  # fmt: skip
 

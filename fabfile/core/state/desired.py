@@ -68,9 +68,9 @@ def desired(context: ClusterContext, host: Host, binaries: Mapping[Program, Arti
     parts.append(_consul(context, host, binaries["consul"], level))
     if host.has("loadbalancer"):
         parts.append(_balancer(context, binaries["caddy"]))
-    parts.append(
-        agents.agents_part(context.cluster, host, context.addresses[host.name], context.secrets, context.agents)
-    )
+    caddy = binaries["caddy"].version if host.has("loadbalancer") else None
+    own = context.addresses[host.name]
+    parts.append(agents.agents_part(context.cluster, host, own, context.secrets, context.agents, caddy))
     return Manifest(
         tuple(a for p in parts for a in p.accounts),
         tuple(dict.fromkeys(d for p in parts for d in p.folders)),

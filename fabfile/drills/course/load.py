@@ -1,33 +1,20 @@
 """Constant HTTP load: one GET every 1/rate seconds, whatever happened to the earlier ones. Threads and sockets.
 
 An open loop, timed from when a request was due: a service that stalls is seen by every request that it kept waiting.
+Every other request goes over a kept connection, the rest over one of their own: each kind meets faults of its own.
 """
 
 from __future__ import annotations
 
 import http.client
-import socket
-import ssl
 import threading
 import time
 from dataclasses import dataclass, field
 
-TIMEOUT = 15.0  # seconds until a request counts as failed
+from .load_connections import TIMEOUT, KeptConnections, LoadTarget, context_for, fetch
 
-
-@dataclass(frozen=True, slots=True)
-class LoadTarget:
-    """Where requests go: `address:port`, speaking to `domain`, over TLS or not.
-
-    trusted: whether a public CA must have signed the certificate (not so with Caddy's internal CA).
-    """
-
-    address: str
-    domain: str
-    path: str = "/"
-    port: int = 443
-    tls: bool = True
-    trusted: bool = False
+__all__ = ["DEFAULT_RATE", "MAX_RATE", "Load", "LoadTarget", "RequestSample"]
+DEFAULT_RATE, MAX_RATE = 20, 500  # requests a second; above the latter, the operator's machine would be measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +32,7 @@ class Load:
     """`with Load(target, rate) as load:` sends until the block ends. rate: per second. zero: a time.monotonic()."""
 
     target: LoadTarget
-    rate: float = 20.0
+    rate: float = DEFAULT_RATE
     zero: float = field(default_factory=time.monotonic)
     samples: list[RequestSample] = field(default_factory=list)
 
@@ -55,6 +42,8 @@ class Load:
         self._threads: list[threading.Thread] = []
         self._next_due = time.monotonic()
         self._context = context_for(self.target)
+        self._kept = KeptConnections(self.target, self._context)
+        self._over_kept = False  # whether the last request went over a kept connection
 
     def __enter__(self) -> Load:
         self._next_due = time.monotonic()
@@ -73,6 +62,7 @@ class Load:
         self._stopping.set()
         for thread in self._threads:
             thread.join(TIMEOUT + 5)
+        self._kept.close()
 
     def failed(self) -> list[RequestSample]:
         with self._lock:
@@ -83,39 +73,19 @@ class Load:
             with self._lock:
                 due = self._next_due
                 self._next_due += 1 / self.rate
+                over_kept = self._over_kept = not self._over_kept
             if self._stopping.wait(max(0.0, due - time.monotonic())):
                 return
-            error = self._send()
+            error = self._send(over_kept)
             sample = RequestSample(due - self.zero, (time.monotonic() - due) * 1000, not error, error)
             with self._lock:
                 self.samples.append(sample)
 
-    def _send(self) -> str:
+    def _send(self, over_kept: bool) -> str:
         """Empty when a status below 400 and the whole body came."""
         try:
-            status, _ = fetch(self.target, self._context)
+            status, _ = self._kept.fetch() if over_kept else fetch(self.target, self._context)
             return "" if status < 400 else f"status {status}"
         except (OSError, http.client.HTTPException) as error:
             return f"{type(error).__name__}: {error}"
 
-
-def context_for(target: LoadTarget) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if not target.trusted:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
-
-
-def fetch(target: LoadTarget, context: ssl.SSLContext) -> tuple[int, bytes]:
-    """One GET over a connection of its own: status and body. OSError or HTTPException when no whole answer came."""
-    sock: socket.socket = socket.create_connection((target.address, target.port), TIMEOUT)
-    try:
-        if target.tls:
-            sock = context.wrap_socket(sock, server_hostname=target.domain)
-        connection = http.client.HTTPConnection(target.domain, timeout=TIMEOUT)
-        connection.sock = sock
-        connection.request("GET", target.path, headers={"Connection": "close"})
-        response = connection.getresponse()
-        return response.status, response.read()
-    finally:
-        sock.close()

@@ -15,7 +15,7 @@ from ..faults.model import Fault
 from ..faults.promises import PROMISES, Expectation, expectation_for
 from ..faults.targets import Target
 from ..verdict.record import Promise
-from .load import LoadTarget
+from .load import DEFAULT_RATE, MAX_RATE, LoadTarget
 
 UNDO_MARGIN = 10  # seconds between the end of what a drill waits for and the host's own undo
 
@@ -40,13 +40,17 @@ class ClusterSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class DrillRequest:
-    """What the operator asked for. target: "" for the default; values: of the arguments; ttl: None for the default."""
+    """What the operator asked for. target: "" for the default; values: of the arguments; ttl: None for the default.
+
+    load, rate: whether requests are sent, and how many a second.
+    """
 
     target: str = ""
     values: Mapping[str, str] = field(default_factory=dict)
     ttl: int | None = None
     force: str = ""
     load: bool = True
+    rate: int = DEFAULT_RATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class DrillPlan:
     refusal_reasons: tuple[str, ...] = ()
     forced: str | None = None
     version: str = ""
+    load_rate: int = DEFAULT_RATE
 
     @property
     def hold(self) -> int:
@@ -121,9 +126,11 @@ def plan_drill(
     load_target, no_load_reason = _load_target(target, snapshot) if request.load else (None, "--no-load")
     if load_target is None:
         expectation = _without_requests(expectation, no_load_reason)
+    if not 1 <= request.rate <= MAX_RATE:
+        raise InputError([f"--rate {request.rate}: must be from 1 to {MAX_RATE} requests a second"], "nothing was injected")
     plan = DrillPlan(
         fault, target, values, expectation, snapshot.addresses, fault.ttl, load_target, no_load_reason,
-        _capacity_elsewhere(target, snapshot), reasons, request.force or None, snapshot.version,
+        _capacity_elsewhere(target, snapshot), reasons, request.force or None, snapshot.version, request.rate,
     )  # fmt: skip
     return replace(plan, ttl=_ttl(plan, request.ttl))
 

@@ -26,7 +26,6 @@ from .prober import Prober, not_steady
 STEADY_TIMEOUT = 15.0  # seconds for the steady state before the fault
 SETTLE_TIMEOUT = 120.0  # seconds for it after the undo
 WAKE_TIME = 3.0  # seconds in which a woken or rejoined manager could still do wrong, before its history is read
-LOAD_RATE = 20.0  # requests a second
 LOAD_WARMUP = 2.0  # seconds of load before the fault
 UNDO_ATTEMPTS = 3
 POLL_INTERVAL = 0.1  # seconds between two looks at what the prober observed
@@ -56,7 +55,7 @@ def run_drill(
         prober.start()
         stack.callback(prober.stop)
         _await_steady_state(run, interrupts)
-        load = stack.enter_context(Load(plan.load_target, LOAD_RATE, run.began)) if plan.load_target else None
+        load = stack.enter_context(Load(plan.load_target, plan.load_rate, run.began)) if plan.load_target else None
         _check_load(run, load, on_requests)
         _arm(run, driver, target_remotes)
         try:

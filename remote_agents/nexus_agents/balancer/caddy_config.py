@@ -12,6 +12,7 @@ from typing import Any
 
 from .caddy_handlers import (
     Json,
+    drain_route,
     error_route,
     hide_server_header,
     not_found_route,
@@ -32,17 +33,20 @@ def build_config(routes: Iterable[Any], upstreams: Upstreams, settings: Mapping[
     """Caddy's whole configuration; invalid routes are left out, and do not affect the others.
 
     settings: {"email": str | None, "internal": bool | None, "http_port", "https_port", "access_log": path} and
-    optionally {"listen": network address of Caddy's API, "bind": IP address to listen on}.
+    optionally {"listen": network address of Caddy's API, "bind": IP address to listen on, "runtime": folder of the
+    drain's marker, "stream_close_delay": how long streams outlive a reload, as Caddy writes it (2.7 or newer)}.
     """
     valid, _ = validate_routes(routes)
+    drain = [drain_route(settings["runtime"])] if settings.get("runtime") else []
+    streams = settings.get("stream_close_delay")
     domains = sorted({r.domain for r in valid})
     bind = settings.get("bind") or ""
-    servers = {"http": _server(f"{bind}:{settings['http_port']}", _http_routes(domains))}
+    servers = {"http": _server(f"{bind}:{settings['http_port']}", [*drain, *_http_routes(domains)])}
     ports = {name: settings[name] for name in ("http_port", "https_port")}
     apps: Json = {"http": {**ports, "grace_period": "10s", "servers": servers}}
     if domains:
         dials = {r.service: _dial_addresses(upstreams.get(r.service, ())) for r in valid}
-        routed = [*(service_route(r, dials[r.service]) for r in valid), not_found_route()]
+        routed = [*drain, *(service_route(r, dials[r.service], streams) for r in valid), not_found_route()]
         https = _server(f"{bind}:{settings['https_port']}", routed)
         retried = [retry_route(r, dials[r.service]) for r in valid if dials[r.service]]
         https["errors"] = {"routes": [*retried, error_route()]}

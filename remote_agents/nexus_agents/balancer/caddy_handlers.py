@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .caddy_routes import Route
+from .connection_drain import MARKER
 
 Json = dict[str, Any]
 
@@ -31,9 +32,13 @@ def escape_braces(text: str) -> str:
     return text.replace("{", r"\{").replace("}", r"\}") if "{" in text else text
 
 
-def service_route(route: Route, dials: list[str]) -> Json:
-    """Sends the route's requests to the upstreams `dials` (ADDRESS:PORT); without any it answers 503."""
-    last = _proxy(route, dials) if dials else text_response(
+def service_route(route: Route, dials: list[str], stream_close_delay: str | None = None) -> Json:
+    """Sends the route's requests to the upstreams `dials` (ADDRESS:PORT); without any it answers 503.
+
+    `stream_close_delay`: how long a WebSocket outlives a reload; None for a Caddy that does not know the setting.
+    """
+    streams = {"stream_close_delay": stream_close_delay} if stream_close_delay else {}
+    last = _proxy(route, dials, streams) if dials else text_response(
         503, f"The service {escape_braces(route.service)} has no healthy instance just now; try again in a few seconds.\n",
         RETRY_AFTER)  # fmt: skip
     return {"match": [_matcher(route)], "handle": [hide_server_header(), *_response_headers(route), last], "terminal": True}
@@ -54,6 +59,16 @@ def retry_route(route: Route, dials: list[str]) -> Json:
     proxy = {**_transport(route, dials), "load_balancing": {"selection_policy": {"policy": "random"}, "retries": 10}}
     second = {"handler": "subroute", "routes": [{"handle": [proxy]}], "errors": {"routes": [error_route()]}}
     return {"match": [match], "handle": [hide_server_header(), *_response_headers(route), second], "terminal": True}
+
+
+def drain_route(folder: str) -> Json:
+    """Ends kept connections with their next response, while the marker file is in `folder`; see `connection_drain`.
+
+    Not for a request to upgrade: its `Connection` header belongs to the protocol that follows.
+    """
+    marked = {"file": {"root": folder, "try_files": [f"/{MARKER}"]}, "not": [{"header": {"Upgrade": ["*"]}}]}
+    close = {"handler": "headers", "response": {"deferred": True, "set": {"Connection": ["close"]}}}
+    return {"match": [marked], "handle": [close]}
 
 
 def not_found_route() -> Json:
@@ -102,8 +117,8 @@ def _set_defaults(headers: Mapping[str, str]) -> list[Json]:
             for name, value in sorted(headers.items())]  # fmt: skip
 
 
-def _proxy(route: Route, dials: list[str]) -> Json:
-    """A proxy with retries for safe methods, and one without for the others.
+def _proxy(route: Route, dials: list[str], streams: Json) -> Json:
+    """`streams`: settings for both proxies. A proxy with retries for safe methods, and one without for the others.
 
     By default Caddy retries any request after a failed dial and, once a request was sent, a GET only. 2.6.2 also closes
     the request's body after a failed dial, so that the retry fails too and counts against a healthy instance.
@@ -113,8 +128,9 @@ def _proxy(route: Route, dials: list[str]) -> Json:
         "try_interval": _milliseconds(RETRY_INTERVAL),
         "retries": round(RETRY_WINDOW / RETRY_INTERVAL),
     }
-    safe = {**_transport(route, dials), "load_balancing": {**_LEAST_CONN, **tries}, **_health_checks(route, dials)}
-    once = {**_transport(route, dials), "load_balancing": _LEAST_CONN, **_health_checks(route, dials)}
+    both = {**_transport(route, dials), **_health_checks(route, dials), **streams}
+    safe = {**both, "load_balancing": {**_LEAST_CONN, **tries}}
+    once = {**both, "load_balancing": _LEAST_CONN}
     return {"handler": "subroute", "routes": [{"match": [{"method": SAFE_METHODS}], "handle": [safe]}, {"handle": [once]}]}
 
 

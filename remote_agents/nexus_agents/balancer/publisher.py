@@ -6,12 +6,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..shared.notify import log, notify
 from .caddy_admin import Caddy, CaddyUnreachable, ConfigRefused
 from .caddy_config import build_config, build_validation_config, encode, with_id
 from .caddy_routes import validate_routes
+from .connection_drain import ConnectionDrain
 from .faulty_services import faulty_services
 from .upstreams import Instance, choose_upstreams
 
@@ -50,6 +52,7 @@ class Publisher:
 
     def __init__(self, caddy: Caddy, settings: Mapping[str, Any]) -> None:
         self._caddy, self._settings = caddy, settings
+        self._drain = ConnectionDrain(Path(settings["runtime"]) if settings.get("runtime") else None)
         self._config_id, self._config = "", b""  # that Caddy accepted last
         self._upstreams: dict[str, list[Instance]] = {}  # in that configuration
         self._failing_since: dict[tuple[str, Instance], float] = {}
@@ -103,9 +106,12 @@ class Publisher:
         return upstreams
 
     def _load(self, config_id: str, config: bytes, upstreams: dict[str, list[Instance]]) -> None:
-        self._caddy.load(config)
         if config_id == self._config_id:
+            self._caddy.load(config)  # at once: nobody is served
             log("Caddy had lost its configuration; it has it again")
+        else:
+            with self._drain.draining():
+                self._caddy.load(config)
         for service in sorted(upstreams.keys() | self._upstreams.keys()):
             if upstreams.get(service) != self._upstreams.get(service):
                 log(_upstreams_sentence(service, upstreams.get(service)))
