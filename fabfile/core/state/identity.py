@@ -17,12 +17,16 @@ IDENTITY = "/etc/nexus/host.json"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """cluster, id: name and id of the cluster; security: the host's level; secrets: serial of the secrets it has."""
+    """cluster, id: name and id of the cluster; security: the host's level; secrets: serial of the secrets it has.
+
+    roles: those that were deployed; None: an early version wrote the file
+    """
 
     cluster: str
     id: str
     security: int = 0
     secrets: int = 0
+    roles: tuple[str, ...] | None = None
 
 
 def identities(facts: Mapping[str, Facts]) -> dict[str, Identity]:
@@ -34,7 +38,8 @@ def identities(facts: Mapping[str, Facts]) -> dict[str, Identity]:
             try:
                 fields = json.loads(file.content)
                 security, serial = _security_and_serial(fields)
-                found[name] = Identity(str(fields["cluster"]), str(fields["id"]), security, serial)
+                roles = tuple(map(str, fields["roles"])) if "roles" in fields else None
+                found[name] = Identity(str(fields["cluster"]), str(fields["id"]), security, serial, roles)
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue
     return found

@@ -34,13 +34,22 @@ def read_published(servers: Iterable[Remote]) -> dict[str, Any] | None:
     return None
 
 
-def publish(remote: Remote, services: Services) -> None:
-    """Writes WANTED and ROUTES in one transaction. HostError when it fails."""
+def publish(servers: Iterable[Remote], services: Services) -> None:
+    """Writes WANTED and ROUTES in one transaction, by the first server that can. HostError when none can.
+
+    After a lost answer another server writes the same once more, which changes nothing.
+    """
     from .client import Consul
+    from .overview import first_answer
 
     values: dict[str, Mapping[str, Any]] = {WANTED: wanted(services), ROUTES: routes(services)}
     writes = [{"KV": {"Verb": "set", "Key": key, "Value": _encoded(value)}} for key, value in values.items()]
-    Consul(remote).request("PUT", "/v1/txn", writes)
+
+    def write(consul: Consul) -> bool:
+        consul.request("PUT", "/v1/txn", writes)
+        return True
+
+    first_answer(servers, write)
 
 
 def _encoded(value: Mapping[str, Any]) -> str:

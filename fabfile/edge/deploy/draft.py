@@ -74,8 +74,12 @@ class Draft:
         return [h for h in self.cluster.having("manager") if h.name in self.facts]
 
     def running_managers(self) -> list[Host]:
-        """Managers whose Consul runs now."""
-        return [h for h in self.reachable_managers() if _runs_consul(self.facts[h.name])]
+        """Managers whose Consul runs now as a server. A worker that is to become one runs Consul, but is none yet."""
+        deployed = identity.identities(self.facts)
+        return [
+            h for h in self.reachable_managers()
+            if _runs_consul(self.facts[h.name]) and was_manager(deployed.get(h.name))
+        ]  # fmt: skip
 
 
 def observe(
@@ -98,6 +102,11 @@ def published_services(fleet: Fleet, facts: Mapping[str, Facts]) -> dict[str, An
 
     managers = [h for h in fleet.cluster.having("manager") if h.name in facts and _runs_consul(facts[h.name])]
     return read_published(fleet.of(managers))
+
+
+def was_manager(deployed: identity.Identity | None) -> bool:
+    """Whether a host of the role manager has been one. True where its file does not say."""
+    return deployed is None or deployed.roles is None or "manager" in deployed.roles
 
 
 def _runs_consul(fact: Facts) -> bool:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 
 from ...core.errors import ApplyError, HostError, NexusError
 from ...core.model.cluster import Cluster, Host
-from ..consul.client import Consul, members
+from ...core.state.quorum import Quorum, read_quorum
+from ..consul.client import Consul, ConsulApiError, members
 from ..ssh.connection import Remote
 
 PATIENCE = 60.0  # seconds; a new leader needs 3, a client's join 1 (measured)
+NEW_LEADER_PATIENCE = 10.0  # seconds for a new leader to look at the servers; it does so every two seconds
 _PAUSE = 0.15
 
 
@@ -46,24 +49,68 @@ def _unit_log(remote: Remote, unit: str, lines: int = 15) -> str:
     return result.out.decode("utf-8", "replace").strip()
 
 
-def wait_for_server(remote: Remote, voters: int, rolling: bool) -> None:
-    """Waits until the server knows a leader and all voters; in a rolling change, also until autopilot is content.
-
-    voters: how many servers should be in the raft quorum; rolling: whether the cluster ran before this deploy
-    """
+def wait_for_first_start(remote: Remote, voters: int) -> None:
+    """Waits until the server knows a leader and so many voters."""
     consul = Consul(remote)
 
     def missing() -> str:
         if not consul.status.leader():
             return "the cluster has no leader"
         peers = consul.status.peers()
-        if len(peers) < voters:
-            return f"{len(peers)} of {voters} servers are in the raft quorum"
-        if rolling and remote.token and not consul.request("GET", "/v1/operator/autopilot/health")["Healthy"]:
-            return "a server is not caught up yet"
-        return ""
+        return f"{len(peers)} of {voters} servers are in the raft quorum" if len(peers) < voters else ""
 
     _wait_for_unit(missing, remote.host.name, "consul.service", remote)
+
+
+def wait_for_quorum(remote: Remote, names: Collection[str]) -> None:
+    """Waits until the server knows a leader, and these servers vote and are healthy. Others may be ill."""
+    consul = Consul(remote)
+
+    def missing() -> str:
+        if not consul.status.leader():
+            return "the cluster has no leader"
+        quorum = _quorum(consul)
+        return quorum.lacks(names) if quorum else ""
+
+    _wait_for_unit(missing, remote.host.name, "consul.service", remote)
+
+
+def quorum_of(servers: Iterable[Remote]) -> Quorum | None:
+    """The raft quorum by the first server that can tell; None when none can, as without a leader."""
+    deadline = time.monotonic() + NEW_LEADER_PATIENCE
+    for remote in servers:
+        with suppress(HostError):
+            while Consul(remote).status.leader():
+                try:
+                    return _quorum(Consul(remote))
+                except _NotYet:
+                    if time.monotonic() > deadline:
+                        break
+                time.sleep(_PAUSE)
+    return None
+
+
+class _NotYet(HostError):
+    """A new raft leader has not looked at the servers yet."""
+
+
+def _quorum(consul: Consul) -> Quorum | None:
+    """None where the ACLs do not let us ask, as before their first token. HostError for an answer of another form."""
+    path = "/v1/operator/autopilot/health"
+    try:
+        answer = consul.request("GET", path)
+    except ConsulApiError as error:
+        if error.code == 403:
+            return None
+        if error.code != 429:  # so it says that a server is ill
+            raise
+        answer = json.loads(error.body)
+    try:
+        if answer["Servers"] is None:
+            raise _NotYet(consul.host, "the raft leader has not looked at the servers yet", "inv status")
+        return read_quorum(answer)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise HostError(consul.host, f"what Consul answers to {path} cannot be read: {error!r}", "inv status") from None
 
 
 def wait_for_members(server: Remote, joined: Collection[Remote], others: Collection[Remote] = ()) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Iterable
 
 from ...core.errors import ApplyError, HostError, Several
-from ...core.judge.acl import clients_without_acls, digest, wanted
+from ...core.judge.acl import digest, wanted
 from ...core.model.cluster import Host
 from ...core.state.guards import check_primary
 from ...core.state.plan import diff
@@ -23,9 +23,9 @@ from . import container_engine, firewall_undo, gate, lock
 from .apply import apply_plan, upload_size
 from .draft import Draft
 from .progress import ProgressListener
+from .wave_gates import WaveGates
 
 PRIMARY_KEY = "nexus/primary"
-_ACL_NOTICE = 2.0  # seconds for agents to notice the ACLs by themselves; a restart takes about one
 
 
 def primary_of(remotes: Iterable[Remote]) -> str | None:
@@ -54,25 +54,27 @@ def roll_out(fleet: Fleet, draft: Draft, what: str, progress: ProgressListener) 
     ApplyError, or Several, at the first wave that fails; the waves after it are not begun.
     """
     running = draft.running_managers()
-    leader = None
+    leader = quorum = None
     if running and any(not p.empty for n, p in draft.plans.items() if draft.cluster.host(n).has("manager")):
         leader = gate.leader_name(draft.cluster, lambda h: draft.addresses[h.name].advertise, fleet.of(running))
+        quorum = gate.quorum_of(fleet.of(running))
     with lock.held(_hosts_to_lock(fleet, draft), what) as me:
         if draft.engines:
             container_engine.install([fleet[name] for name in draft.engines], progress)
-        up = {h.name for h in running}
         acl_sync = AclSync(fleet, draft, progress)
+        gates = WaveGates(fleet, draft, quorum, acl_sync.after_wave, progress)
         acl_sync.before_waves()
         for wave in waves(draft.cluster, draft.plans, [h.name for h in running], leader):
             progress.wave(wave.title, wave.hosts)
+            gates.before(wave)
             lock.take(_hosts_to_lock(fleet, draft), me)  # again: the lock's half hour starts over
             _apply(fleet, draft, wave, f"{me.who} {what}", progress)
-            up |= {n for n in wave.hosts if draft.cluster.host(n).has("manager")}
-            _pass_gate(fleet, draft, wave, up, acl_sync, progress)
+            gates.after(wave)
         _verify(fleet, draft)
         if draft.service_changes:
             progress.step("services", ", ".join(draft.service_changes))
-            publish(fleet.of(draft.reachable_managers())[0], draft.services)
+            running = draft.running_managers()  # those first: SSH may reach a host whose Consul does not answer
+            publish(fleet.of(sorted(draft.reachable_managers(), key=lambda h: h not in running)), draft.services)
 
 
 def _hosts_to_lock(fleet: Fleet, draft: Draft) -> list[Remote]:
@@ -136,41 +138,6 @@ class AclSync:
 def _unchanged(draft: Draft, host: Host) -> bool:
     plan = draft.plans.get(host.name)
     return plan is None or plan.empty
-
-
-def _pass_gate(
-    fleet: Fleet, draft: Draft, wave: Wave, up: Collection[str], acl_sync: AclSync, progress: ProgressListener
-) -> None:
-    """Waits until the wave's hosts are well; no other host changes before. `up`: the managers that should run."""
-    cluster = draft.cluster
-    voters = len(cluster.having("manager"))
-    if len(up) <= voters // 2:
-        progress.step(wave.hosts[-1], f"{len(up)} of {voters} managers: the cluster starts when a majority is deployed")
-        return
-    servers = [fleet[n] for n in wave.hosts if cluster.host(n).has("manager")]
-    for remote in servers:
-        gate.wait_for_server(remote, len(up), rolling=bool(draft.running_managers()))
-    if servers:
-        acl_sync.after_wave(wave.hosts)
-        if not draft.running_managers():
-            _restart_clients_without_acls(fleet, servers[0], progress)
-    asked = servers[0] if servers else fleet[next(h.name for h in draft.cluster.hosts if h.name in up)]
-    others = [fleet[n] for n in sorted(up) if n not in wave.hosts]
-    gate.wait_for_members(asked, [fleet[n] for n in wave.hosts], others)
-
-
-def _restart_clients_without_acls(fleet: Fleet, server: Remote, progress: ProgressListener) -> None:
-    """At a first start: restarts Consul where it would take up to half a minute to notice the ACLs."""
-    until = time.monotonic() + _ACL_NOTICE
-    consul = Consul(server)
-    while (late := clients_without_acls(consul.agent.members()) & fleet.remotes.keys()) and time.monotonic() < until:
-        time.sleep(0.2)
-    for name in sorted(late):
-        progress.step(name, "restart consul.service: it would notice the ACLs only later")
-    restart = ["systemctl", "restart", "consul.service"]
-    _, faults = for_each_host([fleet[name] for name in sorted(late)], lambda r: r.run(restart))
-    if faults:
-        raise Several(faults)
 
 
 def _verify(fleet: Fleet, draft: Draft) -> None:

@@ -42,6 +42,12 @@ def test_servers_go_one_by_one_with_the_leader_last() -> None:
     assert order(CLUSTER)[:3] == ["m1", "m2", "m3"]
 
 
+def test_new_servers_come_after_the_old_ones() -> None:
+    """A new server joins those whose firewalls know it already; the leader is the last of the old ones."""
+    assert order(CLUSTER, running=["m2", "m3"], leader="m2")[:3] == ["m3", "m2", "m1"]
+    assert order(CLUSTER, running=["m3"], leader="m3")[:3] == ["m3", "m1", "m2"]
+
+
 def test_then_workers_then_balancers() -> None:
     """Workers follow the servers, and load balancers, one by one, come last even where they are workers too."""
     assert order(CLUSTER)[3:] == ["w1", "w2", "lb1", "lb2"]
