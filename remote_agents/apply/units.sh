@@ -22,9 +22,18 @@ enable_units() {
   done
 }
 
-# Only where a unit's file differs from what systemd has read. A unit that is new to systemd is read when it starts.
+# Only where systemd has another text of a unit than its file, or holds a unit of ours for broken or gone: then it would not
+# even start it. Somebody had systemd read its files again while that one was away. A new unit is read when it starts.
 reload_systemd() {
-  if grep -q "^drop$tab/etc/systemd/" "$generation/actions" || ctl show -p NeedDaemonReload -- "$@" | grep -q yes; then
+  placed=$(rows file "$generation/manifest" | sed -n "s|^/etc/systemd/system/\([^$tab]*\).*|\1|p" | tr '\n' ' ')
+  # shellcheck disable=SC2046  # names of units; for a drop-in the name of its unit, which the host may lack
+  if grep -q "^drop$tab/etc/systemd/" "$generation/actions" ||
+    ctl show -p Id -p LoadState -p NeedDaemonReload -- $(printf '%s\n' "$placed" | sed 's|[.]d/[^ ]*||g') |
+    awk -v placed="$placed" '
+      BEGIN { split(placed, names, " "); for (n in names) units["Id=" names[n]] }
+      /^Id=/ { ours = $0 in units }
+      $0 == "NeedDaemonReload=yes" || ours && /^LoadState=(not-found|error|bad-setting)$/ { due = 1 }
+      END { exit !due }'; then
     ctl daemon-reload
   fi
 }
@@ -45,8 +54,7 @@ run_verbs() {
   verbs=$(rows unit "$generation/actions" | sed "/${tab}stop\$/d")
   # shellcheck disable=SC2046  # names of units, one a line
   [ -z "$verbs" ] || enable_units $(printf '%s\n' "$verbs" | cut -f 1)
-  # shellcheck disable=SC2046
-  reload_systemd $(rows file "$generation/manifest" | sed -n "s|^/etc/systemd/system/\([^$tab]*\).*|\1|p")
+  reload_systemd
   while IFS=$tab read -r unit verb; do
     case "$unit $failed_units " in " "* | *" $unit "*) continue ;; esac
     if run_verb "$unit" "$verb" 2>"$state/.err"; then say "step $verb $unit"; else unit_failed "$unit"; fi

@@ -329,6 +329,48 @@ def test_an_edited_inode_is_never_placed_again(shell: str, root: Path, old: Mani
     assert_is(shell, root, old)
 
 
+PLACED = "".join(
+    f"file\t/etc/systemd/system/{path}\t0644\troot\troot\tsum\n"
+    for path in ("consul.service", "nftables.service.d/nexus-firewall.conf")
+)
+SHOWN = "Id={}\nLoadState={}\nNeedDaemonReload={}\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("consul", "nftables", "actions", "due"),
+    [
+        (("loaded", "no"), ("loaded", "no"), "", False),
+        (("loaded", "yes"), ("loaded", "no"), "", True),
+        (("error", "no"), ("loaded", "no"), "", True),
+        (("bad-setting", "no"), ("loaded", "no"), "", True),
+        (("not-found", "no"), ("loaded", "no"), "", True),
+        (("masked", "no"), ("loaded", "no"), "", False),
+        (("loaded", "no"), ("loaded", "yes"), "", True),
+        (("loaded", "no"), ("not-found", "no"), "", False),
+        (("loaded", "no"), ("loaded", "no"), "drop\t/etc/systemd/system/x.service\n", True),
+        (("loaded", "no"), ("loaded", "no"), "drop\t/etc/nexus/x\n", False),
+    ],
+)
+def test_systemd_reads_its_files_again_where_that_is_due(
+    shell: str, tmp_path: Path, consul: tuple[str, str], nftables: tuple[str, str], actions: str, due: bool
+) -> None:
+    """Due are another text than the file's, a unit of ours that systemd takes for broken or gone, and a file that went."""
+    (tmp_path / "manifest").write_text(PLACED)
+    (tmp_path / "actions").write_text(actions)
+    shown = (SHOWN.format("consul.service", *consul), SHOWN.format("nftables.service", *nftables))
+    (tmp_path / "states").write_text("\n".join(shown))
+    functions = script("apply").removesuffix('main "$@"\n')
+    ctl = f'ctl() {{ echo "$*" >>{tmp_path}/asked; if [ "$1" = show ]; then cat {tmp_path}/states; fi; }}'
+    text = f"{functions}\n{ctl}\ngeneration={tmp_path} tab=$(printf '\\t')\nreload_systemd\n"
+    done = subprocess.run([shell, "-c", text], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    asked = (tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else ""
+    assert ("daemon-reload" in asked) == due
+    if "-- " in asked:
+        assert "-- consul.service nftables.service\n" in asked
+
+
 @pytest.mark.skipif(shutil.which("flock") is None, reason="flock is not installed")
 @pytest.mark.parametrize("shell", SHELLS)
 def test_finishing_keeps_out_of_a_running_deploy(shell: str, root: Path, old: Manifest, tmp_path: Path) -> None:
