@@ -121,7 +121,25 @@ units() {
     set -- "$@" "$unit"
     if enabled "$unit"; then say "unit $unit enabled"; else say "unit $unit disabled"; fi
   done
-  [ $# -eq 0 ] || systemctl list-units --all --plain --no-legend --no-pager -- "$@" 2>/dev/null || :
+  [ $# -gt 0 ] || return 0
+  systemctl list-units --all --plain --no-legend --no-pager -- "$@" 2>/dev/null || :
+  systemctl show -p Id -p NeedDaemonReload -- "$@" 2>/dev/null || :
+}
+
+# The firewall's rules: the sums of their file and of what was in force when they were loaded (firewall.sh records both),
+# and the sum of what is in force now.
+firewall() {
+  [ -f "$root/etc/systemd/system/nexus-firewall.service" ] || return 0
+  if [ -f "$root/run/nexus-firewall.loaded" ]; then
+    while read -r sum _; do say "rules-loaded $sum"; done <"$root/run/nexus-firewall.loaded"
+  fi
+  if [ -f "$root/etc/nexus/firewall.ufw" ]; then
+    rules=$(ufw status 2>/dev/null | sed -n '/^Status: active$/p; s/ *# nexus$//p')
+    case "$rules" in "Status: active"*) ;; *) rules= ;; esac
+  else
+    rules=$(nft list table inet nexus 2>/dev/null) || rules=
+  fi
+  if [ -z "$rules" ]; then say "rules-now -"; else say "rules-now $(printf '%s\n' "$rules" | sha256sum)"; fi
 }
 
 kept() {
@@ -177,6 +195,7 @@ main() {
   access
   kept
   units "$unit_names"
+  firewall
   for path in $(managed_paths); do
     case " $* " in *" $path "*) ;; *) set -- "$@" "$path" ;; esac
   done

@@ -280,7 +280,7 @@ umount /var/lib/nexus
 rm -rf /var/lib/nexus /var/lib/consul /var/lib/caddy /var/log/caddy /etc/consul.d /etc/nexus /etc/caddy /usr/local/lib/nexus
 rm -f /usr/local/bin/consul /usr/local/bin/caddy
 rm -rf /var/lib/nexus-* /run/nexus-* /run/systemd/system/nexus-svc-*
-cd /etc/systemd/system && rm -rf consul.service* caddy.service* nexus-*.service
+cd /etc/systemd/system && rm -rf consul.service* caddy.service* nexus-*.service nftables.service.d
 systemctl daemon-reload
 systemctl reset-failed
 userdel consul

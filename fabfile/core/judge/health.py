@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ..model.cluster import Cluster, Host
 from ..state.desired import units_of
+from ..state.drift import drift
 from ..state.facts import Facts
 from .service_health import ServiceHealth, ServicesHealth
 
@@ -32,7 +33,8 @@ class ConsulStatus:
 @dataclass(frozen=True, slots=True)
 class HostHealth:
     """consul: alive, failed (known and gone), absent (not in the gossip pool) or unknown (no server answered).
-    units: unit name -> its state (`UnitFact.state`), or unknown on an unreachable host."""
+    units: unit name -> its state (`UnitFact.state`), or unknown on an unreachable host.
+    drift: where what runs is not what was deployed"""
 
     host: Host
     reachable: bool
@@ -40,6 +42,7 @@ class HostHealth:
     consul: str
     units: Mapping[str, str]
     error: str = ""
+    drift: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ class Health:
                 {
                     "name": h.host.name, "roles": list(h.host.roles), "arch": h.arch, "reachable": h.reachable,
                     "consul": h.consul, "units": dict(h.units), **({"error": h.error} if h.error else {}),
+                    **({"drift": list(h.drift)} if h.drift else {}),
                 }
                 for h in self.hosts
             ],
@@ -106,7 +110,7 @@ def _host_health(
     if facts is None:
         return HostHealth(host, False, None, membership, dict.fromkeys(unit_names, "unknown"), error)
     units = {name: facts.units[name].state if name in facts.units else "absent" for name in unit_names}
-    return HostHealth(host, True, facts.arch, membership, units, error)
+    return HostHealth(host, True, facts.arch, membership, units, error, drift(facts.manifest, facts))
 
 
 def _membership(host: Host, consul: ConsulStatus) -> str:
@@ -141,6 +145,7 @@ def _host_problems(health: HostHealth) -> Iterator[str]:
     for unit, state in health.units.items():
         if state not in ("active", "unknown"):
             yield f"{name}: {unit} is {state}"
+    yield from (f"{name}: {line}; inv deploy --hosts {name}" for line in health.drift)
 
 
 def _service_problems(service: ServiceHealth) -> Iterator[str]:

@@ -11,7 +11,8 @@ from ..model.secrets import Secrets
 from . import agents
 from .artifacts import Artifact, Program
 from .consul import CONFIG_FOLDER, CONSUL, FULL_LEVEL, TLS_FOLDER, consul_part, consul_view
-from .firewall import ALLOWANCES, RULES, UFW_SCRIPT, firewall_part, firewall_view
+from .firewall import PATHS as FIREWALL_PATHS
+from .firewall import firewall_part, firewall_view
 from .identity import IDENTITY
 from .manifest import Account, File, Folder, Manifest, Unit, stamp, text_file
 from .render import render
@@ -21,12 +22,14 @@ CADDY = "/usr/local/bin/caddy"
 SYSTEMD = "/etc/systemd/system/"
 
 # Units and paths of all roles. The probe looks at all of them, because a host may have had other roles before.
+# nftables.service is not ours, but has a drop-in of ours.
 UNITS = ("nexus-firewall.service", "consul.service", "caddy.service", *agents.UNITS, "nexus-recover.service")
+PROBED_UNITS = (*UNITS, "nftables.service")
 PATHS = (
-    CONSUL, CADDY, IDENTITY, "/etc/caddy/Caddyfile", RULES, ALLOWANCES, UFW_SCRIPT,
+    CONSUL, CADDY, IDENTITY, "/etc/caddy/Caddyfile", *FIREWALL_PATHS,
     *(f"{CONFIG_FOLDER}/{name}" for name in ("consul.hcl", "secret-tokens.hcl", "secret-gossip.hcl")),
     *(f"{TLS_FOLDER}/{name}" for name in ("ca.pem", "cert.pem", "secret-key.pem")),
-    *agents.PATHS, *(SYSTEMD + unit for unit in UNITS if unit not in agents.UNITS),
+    *agents.PATHS, *(SYSTEMD + unit for unit in UNITS if unit not in agents.UNITS and SYSTEMD + unit not in FIREWALL_PATHS),
 )  # fmt: skip
 
 

@@ -31,12 +31,21 @@ class FileFact:
 
 @dataclass(frozen=True, slots=True)
 class UnitFact:
-    """The state of a unit that has a file, in systemd's own words. enabled: it starts at boot."""
+    """The state of a unit that has a file, in systemd's own words.
+
+    enabled: it starts at boot; outdated: its file has changed since systemd read it
+    """
 
     load: str
     active: str
     sub: str
     enabled: bool
+    outdated: bool = False
+
+    @property
+    def misread(self) -> bool:
+        """systemd has to read the unit's file again: it has read another text, or none that it can use."""
+        return self.outdated or self.load in ("not-found", "error", "bad-setting")
 
     @property
     def running(self) -> bool:
@@ -47,6 +56,19 @@ class UnitFact:
     def state(self) -> str:
         """active, absent (it has no unit file), or systemd's word for why it does not run: activating, failed, …"""
         return "absent" if self.load == "not-found" else "active" if self.running else self.active
+
+
+@dataclass(frozen=True, slots=True)
+class RulesFact:
+    """The firewall's rules on a host that has our unit: sums of what was loaded last, and of what is in force.
+
+    file: of the file that was loaded; loaded: of what was in force right after that. None: no record since the boot
+    now: of what is in force; None: nothing of ours is
+    """
+
+    file: str | None
+    loaded: str | None
+    now: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +96,7 @@ class Facts:
     stamps: unit -> the stamps of its last start and reload by us (`Unit.stamp`); store: sums of the blobs it keeps
     current: id of the host's generation; manifest: what that generation placed; previous: the one before, if probed for
     pending: id of a generation whose commit was interrupted
+    rules: what is in force of the firewall; None where our unit has no file
     """
 
     machine: str
@@ -105,6 +128,7 @@ class Facts:
     pending: str | None
     lock: LockFact | None
     docker: bool = False
+    rules: RulesFact | None = None
 
     @property
     def arch(self) -> Arch | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -14,8 +15,11 @@ from .topology import Address
 
 RULES = "/etc/nexus/firewall.nft"
 ALLOWANCES = "/etc/nexus/firewall.ufw"
-UFW_SCRIPT = "/usr/local/lib/nexus/firewall-ufw.sh"
-UNIT = "/etc/systemd/system/nexus-firewall.service"
+SCRIPT = "/usr/local/lib/nexus/firewall.sh"
+UNIT_NAME = "nexus-firewall.service"
+UNIT = f"/etc/systemd/system/{UNIT_NAME}"
+NFTABLES = "/etc/systemd/system/nftables.service.d/nexus-firewall.conf"  # whoever flushes all tables, loads ours again
+PATHS = (RULES, ALLOWANCES, SCRIPT, UNIT, NFTABLES)
 # Devices with a container engine's own traffic: its bridges, and the loopback.
 _INNER_DEVICES = ('"lo"', '"docker0"', '"br-*"')
 
@@ -69,16 +73,16 @@ def _admin_networks(cluster: Cluster, version: int) -> tuple[str, ...]:
 def firewall_part(view: FirewallView) -> Manifest:
     """New rules are a reload, not a restart: they replace the old ones in one transaction of the kernel."""
     unit = text_file(UNIT, render("systemd/nexus-firewall.service.j2", view))
+    nftables = text_file(NFTABLES, render("systemd/nftables-nexus.conf.j2", view))
     if view.ufw:
-        files = (
-            text_file(ALLOWANCES, render("firewall/nexus.ufw.j2", view)),
-            text_file(UFW_SCRIPT, script("firewall-ufw"), "0755"),
-        )
+        rules = text_file(ALLOWANCES, render("firewall/nexus.ufw.j2", view))
     else:
-        files = (text_file(RULES, render("firewall/nexus.nft.j2", view)),)  # type: ignore[assignment]
-    reload_stamp = stamp(f.sha256 for f in files)
+        rules = text_file(RULES, render("firewall/nexus.nft.j2", view))
+    loader = text_file(SCRIPT, script("firewall"), "0755")
+    reload_stamp = stamp((rules.sha256, loader.sha256))
+    folders = ("/etc/nexus", "/usr/local/lib/nexus", os.path.dirname(NFTABLES))
     return Manifest(
-        folders=(Folder("/etc/nexus", "0755", "root", "root"),),
-        files=(*files, unit),
-        units=(Unit("nexus-firewall.service", stamp((unit.sha256,)), reload_stamp),),
+        folders=tuple(Folder(path, "0755", "root", "root") for path in folders),
+        files=(rules, loader, unit, nftables),
+        units=(Unit(UNIT_NAME, stamp((unit.sha256,)), reload_stamp),),
     )

@@ -48,7 +48,8 @@ class File:
             return "consul"
         if self.path == "/etc/nexus/firewall.nft":
             return "nft"
-        return "unit" if self.path.startswith("/etc/systemd/system/") else None
+        is_unit = self.path.startswith("/etc/systemd/system/") and self.path.endswith(".service")
+        return "unit" if is_unit else None
 
 
 def text_file(path: str, text: str, mode: str = "0644", owner: str = "root", group: str = "root") -> File:

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from .drift import misread_units, rules_fault
 from .facts import Facts, FileFact, UnitFact
+from .firewall import UNIT_NAME as FIREWALL_UNIT
 from .manifest import Account, File, Manifest, Unit
 
 
@@ -57,6 +59,7 @@ class HostPlan:
     base: id of the generation that the plan starts from, - for none; apply.sh refuses the plan on any other
     store: sums whose bytes the host keeps already
     interrupted: a commit was interrupted on the host, and its next boot would finish it
+    misread: units whose files systemd has to read again, which apply.sh sees by itself
     """
 
     host: str
@@ -67,6 +70,7 @@ class HostPlan:
     accounts: tuple[Account, ...] = ()
     files: tuple[FileChange, ...] = ()
     units: tuple[UnitChange, ...] = ()
+    misread: tuple[str, ...] = ()
 
     @property
     def recorded(self) -> bool:
@@ -76,7 +80,7 @@ class HostPlan:
     @property
     def empty(self) -> bool:
         """Nothing would change, not even the host's record."""
-        return self.recorded and not (self.interrupted or self.accounts or self.files or self.units)
+        return self.recorded and not (self.interrupted or self.accounts or self.files or self.units or self.misread)
 
     def missing_blobs(self) -> tuple[File, ...]:
         """Files whose bytes the host's store lacks, one for each sum. Only these are uploaded."""
@@ -91,6 +95,7 @@ def diff(host: str, wanted: Manifest, facts: Facts) -> HostPlan:
         tuple(a for a in wanted.accounts if a.name not in facts.users),
         tuple(_file_changes(wanted, facts)),
         tuple(_unit_changes(wanted, facts)),
+        misread_units(wanted, facts),
     )  # fmt: skip
 
 
@@ -116,13 +121,17 @@ def _unit_changes(wanted: Manifest, facts: Facts) -> Iterator[UnitChange]:
             yield UnitChange(Verb.STOP, name, "no longer a part of this host")
     for unit in wanted.units:
         change = _unit_change(unit, facts.units.get(unit.name), facts.stamps.get(unit.name))
+        if change is None and unit.name == FIREWALL_UNIT and (fault := rules_fault(wanted, facts.rules)):
+            change = UnitChange(Verb.RELOAD, unit.name, fault)
         if change:
             yield change
 
 
 def _unit_change(unit: Unit, actual: UnitFact | None, stamp: str | None) -> UnitChange | None:
     if actual is None or actual.load == "not-found":
-        return UnitChange(Verb.START, unit.name, "new")
+        if stamp is None or stamp == unit.stamp:
+            return UnitChange(Verb.START, unit.name, "its file was gone" if stamp else "new")
+        return UnitChange(Verb.RESTART, unit.name, "its file was gone, and what it reads changed")  # it may run all the same
     if not actual.running:
         return UnitChange(Verb.RESTART, unit.name, f"is {actual.active} ({actual.sub})")
     restart, _, reload = (stamp or "? ?").partition(" ")

@@ -20,11 +20,13 @@ def describe(plan: HostPlan, diffs: bool = True) -> Iterator[str]:
         yield _headline(change)
         if diffs:
             yield from (f"    {line}" for line in _unified_diff(change))
+    if plan.misread:
+        yield f"> daemon-reload (systemd has another text than the file of {', '.join(plan.misread)})"
     for unit in plan.units:
         yield f"> {unit.verb.value} {unit.name} ({unit.reason})"
     if plan.interrupted:
         yield "~ finish the interrupted change"
-    if not plan.recorded and not (plan.files or plan.units):
+    if not plan.recorded and not (plan.files or plan.units or plan.misread):
         yield f"~ record generation {plan.wanted.id}"
 
 
@@ -33,6 +35,7 @@ def summary(plan: HostPlan) -> str:
     parts = []
     if plan.files:
         parts.append(f"{len(plan.files)} file{'s' if len(plan.files) > 1 else ''}")
+    parts += ["daemon-reload"] if plan.misread else []
     parts += [f"{u.verb.value} {os.path.splitext(u.name)[0]}" for u in plan.units]
     return ", ".join(parts) or ("nothing" if plan.empty else "record")
 

@@ -12,7 +12,7 @@ import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..errors import HostError
-from .facts import Facts, FileFact, LockFact, UnitFact
+from .facts import Facts, FileFact, LockFact, RulesFact, UnitFact
 from .manifest import Manifest, read_manifest
 
 _ADDRESS = re.compile(r"\d+: (\S+) +inet ([0-9.]+)")  # a line of `ip -o addr`
@@ -62,6 +62,7 @@ def _facts(lines: list[str], contents: Mapping[str, bytes]) -> Facts:
         current=_generation(values.get("current")), manifest=_manifest("current-manifest ", lines),
         previous=_manifest("previous-manifest ", lines, contents) if "previous-manifest" in values else None,
         pending=_generation(values.get("pending")), lock=_lock(lines), docker="docker" in values,
+        rules=_rules(lines),
     )  # fmt: skip
 
 
@@ -104,8 +105,30 @@ def _files(lines: list[str], contents: Mapping[str, bytes]) -> dict[str, FileFac
 def _units(lines: Sequence[str]) -> Iterator[tuple[str, UnitFact]]:
     """systemd lists only the units that it has loaded; another one that has a file is inactive."""
     listed = {match[1]: (match[2], match[3], match[4]) for line in lines if (match := _UNIT.match(line))}
+    outdated = _outdated(lines)
     for name, word in _rows("unit", lines):
-        yield name, UnitFact(*listed.get(name, ("loaded", "inactive", "dead")), enabled=word == "enabled")
+        state = listed.get(name, ("loaded", "inactive", "dead"))
+        yield name, UnitFact(*state, enabled=word == "enabled", outdated=name in outdated)
+
+
+def _outdated(lines: Iterable[str]) -> set[str]:
+    """The units with `NeedDaemonReload=yes`; `systemctl show` begins each unit with its Id."""
+    unit, found = "", set()
+    for line in lines:
+        if line.startswith("Id="):
+            unit = line[3:]
+        elif line == "NeedDaemonReload=yes":
+            found.add(unit)
+    return found
+
+
+def _rules(lines: Sequence[str]) -> RulesFact | None:
+    now = [words[0] for words in _rows("rules-now", lines)]
+    if not now:
+        return None
+    recorded = [words[0] for words in _rows("rules-loaded", lines)]
+    file, loaded = recorded if len(recorded) == 2 else (None, None)
+    return RulesFact(file, loaded, None if now == ["-"] else now[0])
 
 
 def _lock(lines: Iterable[str]) -> LockFact | None:

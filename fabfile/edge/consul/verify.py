@@ -37,6 +37,7 @@ def verify(fleet: Fleet, health: Health) -> Iterator[Check]:
     leader = health.consul.leader
     yield Check("the cluster has a leader", leader is not None, leader or "no raft leader")
     yield _units_active(health)
+    yield _nothing_drifted(health)
     reachable = [fleet[h.host.name] for h in health.hosts if h.reachable]
     managers = [r for r in reachable if r.host.has("manager")]
     lost = [h.host.name for h in health.hosts if not h.reachable and h.host.has("manager")]
@@ -66,6 +67,13 @@ def _units_active(health: Health) -> Check:
     bad = [f"{h.host.name}: {u} {s}" for h in health.hosts for u, s in h.units.items() if s != "active"]
     count = sum(len(h.units) for h in health.hosts)
     return Check("the units are active", not bad, ", ".join(bad) or f"{count} units on {len(health.hosts)} hosts")
+
+
+def _nothing_drifted(health: Health) -> Check:
+    drifted = [f"{h.host.name}: {line}" for h in health.hosts for line in h.drift]
+    lost = _unreachable([h.host.name for h in health.hosts if not h.reachable])
+    detail = ", ".join([*drifted, *([lost] if lost else [])])
+    return Check("firewalls and units are in force as deployed", not detail, detail or f"on {len(health.hosts)} hosts")
 
 
 def _api_answers(managers: Sequence[Remote], lost: Sequence[str]) -> tuple[bool, str]:

@@ -7,7 +7,7 @@ from types import TracebackType
 
 from ...core.errors import HostError
 from ...core.model.cluster import Cluster, Host
-from ...core.state.desired import PATHS, UNITS
+from ...core.state.desired import PATHS, PROBED_UNITS
 from ...core.state.facts import Facts
 from ...core.state.probe_output import parse
 from ...core.state.scripts import script
@@ -53,5 +53,5 @@ class Fleet:
 def probe(remote: Remote, previous: bool = False) -> Facts:
     """One host's facts. `previous` also reads the manifest of the previous generation, for a rollback."""
     options = ["--previous"] if previous else []
-    result = remote.script(script("probe"), "", ",".join(UNITS), *options, *PATHS)
+    result = remote.script(script("probe"), "", ",".join(PROBED_UNITS), *options, *PATHS)
     return parse(remote.host.name, result.out)

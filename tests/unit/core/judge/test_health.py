@@ -11,8 +11,8 @@ from fabfile.core.judge.health import ConsulStatus, Health, assess
 from fabfile.core.judge.service_health import Instance, ServiceHealth, ServicesHealth
 from fabfile.core.model.cluster import Role
 from fabfile.core.state.agents import AGENT_OF_ROLE
-from fabfile.core.state.facts import Facts, UnitFact
-from tests.support.samples import active, bare_facts, cluster_of
+from fabfile.core.state.facts import Facts, RulesFact, UnitFact
+from tests.support.samples import active, bare_facts, cluster_of, facts_of, wanted
 
 CLUSTER = cluster_of(m1="manager", m2="manager worker", m3="manager", lb1="loadbalancer")
 NAMES = [h.name for h in CLUSTER.hosts]
@@ -111,6 +111,21 @@ def test_a_unit_that_reads_its_files_again_runs(word: str) -> None:
     unit = replace(active(), active=word)
     assert unit.running
     assert assessed(facts=all_facts(lb1=state(caddy=unit))).problems == ()
+
+
+def test_what_runs_otherwise_than_deployed_is_a_problem() -> None:
+    """Rules that are not in force, and a unit that systemd read from another text, are named with the way out."""
+    manifest = wanted("w1")
+    flushed = facts_of(manifest, rules=RulesFact("f", "a", None))
+    assert assessed(facts=all_facts(m2=replace(flushed, units=UNITS))).problems == (
+        "m2: the firewall: its rules are not in force; inv deploy --hosts m2",
+    )  # fmt: skip
+    changed = UNITS | {"consul.service": replace(active(), outdated=True)}
+    found = assessed(facts=all_facts(m2=facts_of(manifest, units=changed)))
+    assert found.problems == (
+        "m2: systemd has another text than the file of consul.service; inv deploy --hosts m2",
+    )  # fmt: skip
+    assert found.json()["hosts"][1]["drift"] == ["systemd has another text than the file of consul.service"]  # type: ignore[index]
 
 
 def test_units_of_other_roles_do_not_matter() -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from fabfile.core.config.inventory import parse
 from fabfile.core.errors import InputError
 from fabfile.core.model.cluster import Cluster
-from fabfile.core.state.firewall import ALLOWANCES, RULES, UFW_SCRIPT, firewall_part, firewall_view
+from fabfile.core.state.firewall import ALLOWANCES, NFTABLES, RULES, SCRIPT, UNIT, firewall_part, firewall_view
 from fabfile.core.state.manifest import Manifest
 from tests.support.samples import ADDRESSES, CLUSTER
 
@@ -151,11 +151,18 @@ def test_services_are_open_to_the_cluster_only(name: str) -> None:
 
 
 def test_ufw_has_allowances_and_no_table() -> None:
-    """A host with ufw gets allowances and their script, and no rules for nft; other hosts get only the rules."""
-    paths = {f.path: f.mode for f in part("all1", ufw=True).files}
-    assert (RULES in paths, paths[ALLOWANCES], paths[UFW_SCRIPT]) == (False, "0644", "0755")
-    assert {f.path for f in part("all1").files} & {RULES, ALLOWANCES, UFW_SCRIPT} == {RULES}
-    assert "nft" not in text(part("all1", ufw=True), "/etc/systemd/system/nexus-firewall.service").replace("nexus-", "")
+    """A host with ufw gets allowances and no rules for nft; other hosts get only the rules. Both get what loads them."""
+    both = {SCRIPT: "0755", UNIT: "0644", NFTABLES: "0644"}
+    assert {f.path: f.mode for f in part("all1", ufw=True).files} == {ALLOWANCES: "0644", **both}
+    assert {f.path: f.mode for f in part("all1").files} == {RULES: "0644", **both}
+
+
+def test_whoever_flushes_all_tables_loads_ours_again() -> None:
+    """Start, reload and stop of nftables.service end with our rules; the unit itself is never ordered after it."""
+    drop_in = text(part("w1"), NFTABLES).splitlines()
+    again = "-+/bin/sh /usr/local/lib/nexus/firewall.sh again"
+    assert drop_in[-3:] == [f"ExecStartPost={again}", f"ExecReload={again}", f"ExecStopPost={again}"]
+    assert "nftables" not in text(part("w1"), UNIT)
 
 
 @each_host

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabfile.core.model.secrets import KeyPair, Token
-from fabfile.core.state.facts import Facts
+from fabfile.core.state.facts import Facts, RulesFact
 from fabfile.core.state.manifest import Account, Folder, Manifest, Unit, text_file
 from fabfile.core.state.plan import ChangeKind, HostPlan, Verb, actions, diff
 from fabfile.core.state.plan_text import describe, summary
@@ -104,6 +104,9 @@ UNIT = Unit("consul.service", "r1", "l1")
     [
         ({}, None),
         ({"units": {}}, Verb.START),
+        ({"units": {}, "stamps": {}}, Verb.START),
+        ({"units": {}, "stamps": {"consul.service": "r0 l1"}}, Verb.RESTART),
+        ({"units": {}, "stamps": {"consul.service": "r1 l0"}}, Verb.RESTART),
         ({"units": {"consul.service": replace(active(), load="not-found", active="inactive")}}, Verb.START),
         ({"units": {"consul.service": replace(active(), active="failed", sub="failed")}}, Verb.RESTART),
         ({"units": {"consul.service": replace(active(), active="activating", sub="auto-restart")}}, Verb.RESTART),
@@ -116,8 +119,33 @@ UNIT = Unit("consul.service", "r1", "l1")
     ],
 )
 def test_a_unit_gets_the_verb_that_it_needs(over: dict[str, object], verb: Verb | None) -> None:
-    """Absent: start; not running or another restart stamp: restart; another reload stamp: reload; else nothing."""
+    """Absent: start; not running or another restart stamp: restart; another reload stamp: reload; else nothing.
+
+    A unit without its file may still run, as what it was: it is started only where that is what is wanted.
+    """
     assert [u.verb for u in unit_plan(UNIT, **over).units] == ([verb] if verb else [])
+
+
+def test_rules_that_are_not_in_force_are_loaded() -> None:
+    """Rules that are flushed, or other ones than the unit loaded, are a reload of the firewall with the reason."""
+    manifest = wanted("w1")
+    (sum_,) = (f.sha256 for f in manifest.files if f.path == "/etc/nexus/firewall.nft")
+    assert diff("w1", manifest, facts_of(manifest, rules=RulesFact(sum_, "a", "a"))).empty
+    plan = diff("w1", manifest, facts_of(manifest, rules=RulesFact(sum_, "a", None)))
+    assert list(describe(plan)) == ["> reload nexus-firewall.service (its rules are not in force)"]
+    plan = diff("w1", manifest, facts_of(manifest, rules=RulesFact(sum_, "a", "b")))
+    assert list(describe(plan)) == ["> reload nexus-firewall.service (other rules are in force than it loaded)"]
+
+
+def test_a_unit_that_systemd_has_to_read_again_is_something_to_do() -> None:
+    """A unit of ours with another text in systemd than in its file is a line of the plan and of its summary."""
+    manifest = wanted("w1")
+    units = facts_of(manifest).units
+    changed = {**units, "consul.service": replace(active(), outdated=True)}
+    plan = diff("w1", manifest, facts_of(manifest, units=changed))
+    assert not plan.empty
+    assert list(describe(plan)) == ["> daemon-reload (systemd has another text than the file of consul.service)"]
+    assert summary(plan) == "daemon-reload"
 
 
 def test_a_unit_that_leaves_is_stopped() -> None:
@@ -156,7 +184,9 @@ def test_the_action_list_of_a_first_deploy() -> None:
     assert rows(diff("lb1", wanted("lb1"), bare_facts())) == [
         ["base", "-"], ["id", wanted("lb1").id], ["who", "ann@laptop deploy"],
         ["put", "/etc/nexus/host.json"], ["put", "/etc/systemd/system/nexus-recover.service"],
-        ["put", "/etc/nexus/firewall.nft"], ["put", "/etc/systemd/system/nexus-firewall.service"],
+        ["put", "/etc/nexus/firewall.nft"], ["put", "/usr/local/lib/nexus/firewall.sh"],
+        ["put", "/etc/systemd/system/nexus-firewall.service"],
+        ["put", "/etc/systemd/system/nftables.service.d/nexus-firewall.conf"],
         ["put", "/usr/local/bin/consul"], ["put", "/etc/consul.d/consul.hcl"],
         ["put", "/etc/consul.d/secret-tokens.hcl"], ["put", "/etc/consul.d/tls/ca.pem"],
         ["put", "/etc/consul.d/tls/cert.pem"], ["put", "/etc/consul.d/tls/secret-key.pem"],

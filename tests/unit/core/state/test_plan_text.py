@@ -78,5 +78,5 @@ def test_a_binary_shows_its_origin() -> None:
 def test_the_summary_is_one_phrase() -> None:
     """Files are counted, units named with their verb."""
     assert summary(diff("w1", wanted("w1"), bare_facts())) == (
-        "16 files, start nexus-firewall, start consul, start nexus-worker")  # fmt: skip
+        "18 files, start nexus-firewall, start consul, start nexus-worker")  # fmt: skip
     assert summary(change(text_file("/a", "a"), None)) == "1 file"

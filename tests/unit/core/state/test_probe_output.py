@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabfile.core.errors import HostError
-from fabfile.core.state.facts import UnitFact
+from fabfile.core.state.facts import RulesFact, UnitFact
 from fabfile.core.state.manifest import Account, File, Manifest, Unit
 from fabfile.core.state.probe_output import parse
 from tests.support.script_host import sha
@@ -48,9 +48,18 @@ unit consul.service enabled
 unit caddy.service disabled
 unit nexus-worker.service enabled
 unit nexus-balancer.service disabled
+rules-loaded 0f0f
+rules-loaded 1e1e
+rules-now 2d2d  -
 consul.service         loaded active   running Consul of the Nexus cluster lab
 nexus-balancer.service masked inactive dead    nexus-balancer.service
 nexus-worker.service   loaded failed   failed  Worker agent
+Id=consul.service
+NeedDaemonReload=no
+
+Id=caddy.service
+NeedDaemonReload=yes
+
 current-manifest user\tconsul\t/var/lib/consul
 current-manifest file\t/etc/consul.d/consul.hcl\t0640\troot\tconsul\t{sha(HCL)}
 current-manifest unit\tconsul.service\tenabled\tactive\t1111\t-
@@ -107,11 +116,27 @@ def test_units_have_their_states() -> None:
     units = parse("m1", output_of()).units
     assert units == {
         "consul.service": UnitFact("loaded", "active", "running", enabled=True),
-        "caddy.service": UnitFact("loaded", "inactive", "dead", enabled=False),
+        "caddy.service": UnitFact("loaded", "inactive", "dead", enabled=False, outdated=True),
         "nexus-worker.service": UnitFact("loaded", "failed", "failed", enabled=True),
         "nexus-balancer.service": UnitFact("masked", "inactive", "dead", enabled=False),
     }
     assert [name for name, unit in units.items() if unit.running] == ["consul.service"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "due"),
+    [
+        ("rules-loaded 0f\nrules-loaded 1e\nrules-now 2d  -\n", RulesFact("0f", "1e", "2d")),
+        ("rules-loaded 0f\nrules-loaded 1e\nrules-now -\n", RulesFact("0f", "1e", None)),
+        ("rules-now 2d  -\n", RulesFact(None, None, "2d")),
+        ("rules-loaded 0f\nrules-now 2d  -\n", RulesFact(None, None, "2d")),
+        ("", None),
+    ],
+)
+def test_the_firewalls_rules_are_read(lines: str, due: RulesFact | None) -> None:
+    """What was loaded and what is in force are told apart; half a record is none."""
+    text = "".join(line for line in RECORDED.splitlines(keepends=True) if not line.startswith("rules-"))
+    assert parse("m1", output_of(text + lines)).rules == due
 
 
 def test_the_lock_is_read() -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from fabfile.core.judge.health import ConsulStatus, assess
+from fabfile.core.state.facts import RulesFact
 from fabfile.edge.consul import verify
 from fabfile.edge.consul.client import ConsulApiError
 from fabfile.edge.consul.verify import Check
 from fabfile.edge.ssh.connection import Remote
 from fabfile.edge.ssh.exec_channel import Result
-from tests.support.samples import bare_facts, cluster_of
+from tests.support.samples import bare_facts, cluster_of, facts_of, wanted
 
 CLUSTER = cluster_of(m1="manager worker", m2="manager", w1="worker")
 API, LOGS, SERVICE = (
@@ -52,7 +54,7 @@ def checks(*reachable: str) -> dict[str, Check]:
 def test_when_no_host_answers_nothing_passes() -> None:
     """With no host reached, each check is a FAIL with a reason, and none breaks off the others."""
     found = checks()
-    assert len(found) == 7
+    assert len(found) == 8
     assert [check.name for check in found.values() if check.passed or not check.detail] == []
     assert found[API].detail == "m1, m2 could not be reached"
     assert found[LOGS].detail == "m1, m2, w1 could not be reached"
@@ -70,6 +72,15 @@ def test_one_host_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch)
     assert (found[API].detail, found[LOGS].detail) == ("m1, m2", "none")
     assert found[API].passed
     assert found[LOGS].passed
+
+
+def test_rules_that_are_not_in_force_fail() -> None:
+    """A firewall that somebody has flushed does not pass, and its host is named."""
+    flushed = facts_of(wanted("w1"), rules=RulesFact("f", "a", None))
+    health = assess(CLUSTER, {"m1": bare_facts(), "m2": bare_facts(), "w1": flushed}, {}, ConsulStatus())
+    found = verify._nothing_drifted(health)
+    assert (found.passed, found.detail) == (False, "w1: the firewall: its rules are not in force")
+    assert verify._nothing_drifted(replace(health, hosts=health.hosts[:2])).passed
 
 
 def test_without_a_leader_nothing_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,95 @@
+"""What is in force on the hosts, not what was loaded once: flushed tables, units without their files, hosts that move."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from .conftest import Lab, eventually
+from .security_checks import scan
+
+pytestmark = pytest.mark.lab
+
+TABLE = "nft list table inet nexus"
+
+
+@pytest.mark.parametrize("verb", ["start", "restart", "reload", "stop"])
+def test_nftables_service_brings_our_rules_back(lab: Lab, verb: str) -> None:
+    """Whatever is done with nftables.service, which flushes all tables, ours is in force right after."""
+    rules = lab.run("lb1", TABLE)
+    try:
+        if verb != "start":
+            lab.run("lb1", "systemctl start nftables")
+        lab.run("lb1", f"systemctl {verb} nftables")
+        assert lab.run("lb1", TABLE) == rules
+        assert "nothing to do" in lab.inv_ok("plan", "--hosts", "lb1")
+    finally:
+        lab.run("lb1", "systemctl stop nftables", check=False)
+
+
+def test_a_flush_by_hand_is_seen_and_mended(restored_lab: Lab) -> None:
+    """plan, status and verify name the host whose rules somebody has flushed; one deploy loads them again."""
+    lab = restored_lab
+    rules = lab.run("lb1", TABLE)
+    lab.run("lb1", "nft flush ruleset")
+    planned = lab.inv("plan", "--brief")
+    assert planned.returncode == 2
+    assert "> reload nexus-firewall.service (its rules are not in force)" in planned.stdout
+    assert "lb1: the firewall: its rules are not in force; inv deploy --hosts lb1" in lab.status()["problems"]
+    verified = lab.inv("verify")
+    assert verified.returncode == 1
+    assert "FAIL  firewalls and units are in force as deployed: lb1: the firewall" in verified.stdout
+    lab.inv_ok("deploy", "--hosts", "lb1", "--yes")
+    assert lab.run("lb1", TABLE) == rules
+    assert lab.status()["problems"] == []
+
+
+def test_a_rule_by_hand_is_seen_and_mended(restored_lab: Lab) -> None:
+    """A port that somebody has opened within our table is shut by the next deploy."""
+    lab = restored_lab
+    rules = lab.run("lb1", TABLE)
+    lab.run("lb1", "nft insert rule inet nexus input tcp dport 8500 accept")
+    assert "other rules are in force than it loaded" in lab.inv("plan", "--brief").stdout
+    lab.inv_ok("deploy", "--hosts", "lb1", "--yes")
+    assert lab.run("lb1", TABLE) == rules
+
+
+@pytest.mark.long
+def test_with_nftables_service_enabled_our_rules_are_there_after_a_boot(restored_lab: Lab) -> None:
+    """Whichever of the two units comes first at boot, our table is in force when the host is up."""
+    lab = restored_lab
+    rules = lab.run("lb1", TABLE)
+    lab.run("lb1", "systemctl enable nftables")
+    try:
+        subprocess.run(["docker", "restart", "--time", "2", "nexus-lab-lb1"], check=True, capture_output=True)
+        lab.wait_active("lb1", "ssh", "consul", "nftables", "nexus-firewall")
+        assert lab.run("lb1", TABLE) == rules
+        assert scan(lab, "spare", (8301,), ("lb1",)) == set()
+        eventually(lambda: lab.status()["problems"] == [], 60, lambda: lab.status()["problems"])
+    finally:
+        lab.run("lb1", "systemctl disable --now nftables", check=False)
+
+
+def test_a_unit_without_its_file_is_mended_by_one_deploy(restored_lab: Lab) -> None:
+    """A running unit whose file is deleted, and systemd told so, is whole again after one deploy, not broken for ever."""
+    lab = restored_lab
+    lab.run("w1", "rm /etc/systemd/system/nexus-worker.service; systemctl daemon-reload")
+    assert "nexus-worker.service (its file was gone)" in lab.inv("plan", "--brief").stdout
+    lab.inv_ok("deploy", "--hosts", "w1", "--yes")
+    lab.wait_active("w1", "nexus-worker")
+    assert "nothing to do" in lab.inv_ok("plan", "--hosts", "w1")
+
+
+def test_a_unit_that_systemd_has_not_read_again_is_seen_and_mended(restored_lab: Lab) -> None:
+    """A unit's file that was changed and put back, with systemd told half of it, shows in plan and status."""
+    lab = restored_lab
+    unit = "/etc/systemd/system/consul.service"
+    lab.run("w2", f"cp -p {unit} /root/kept; echo '# by hand' >>{unit}; systemctl daemon-reload; cp /root/kept {unit}")
+    line = "systemd has another text than the file of consul.service"
+    assert f"> daemon-reload ({line})" in lab.inv("plan", "--brief").stdout
+    assert f"w2: {line}; inv deploy --hosts w2" in lab.status()["problems"]
+    pid = lab.run("w2", "systemctl show -P MainPID consul")
+    lab.inv_ok("deploy", "--hosts", "w2", "--yes")
+    assert lab.run("w2", "systemctl show -P NeedDaemonReload consul").strip() == "no"
+    assert lab.run("w2", "systemctl show -P MainPID consul") == pid
