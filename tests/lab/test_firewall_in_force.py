@@ -93,3 +93,26 @@ def test_a_unit_that_systemd_has_not_read_again_is_seen_and_mended(restored_lab:
     lab.inv_ok("deploy", "--hosts", "w2", "--yes")
     assert lab.run("w2", "systemctl show -P NeedDaemonReload consul").strip() == "no"
     assert lab.run("w2", "systemctl show -P MainPID consul") == pid
+
+
+@pytest.mark.long
+def test_without_a_leader_the_services_ports_stay_open(services_lab: Lab) -> None:
+    """No services.yml and no raft leader: nobody knows the services, and a deploy shuts none of their ports."""
+    lab = services_lab
+    offered = lab.inventory.with_name("services.yml")
+    text, rules = offered.read_text(), lab.run("w1", TABLE)
+    assert "Services" in lab.run("w1", "cat /etc/nexus/firewall.nft")
+    offered.unlink()
+    try:
+        for host in ("m2", "m3"):
+            lab.run(host, "systemctl stop consul")
+        eventually(lambda: lab.status()["raft_leader"] is None, 60)
+        assert "firewall.nft" not in lab.inv("plan", "--hosts", "w1", "--brief").stdout
+        lab.inv("deploy", "--hosts", "w1", "--yes")
+        assert lab.run("w1", TABLE) == rules
+    finally:
+        offered.write_text(text)
+        for host in ("m2", "m3"):
+            lab.run(host, "systemctl start consul")
+        eventually(lambda: lab.status()["raft_leader"] is not None, 60)
+        lab.deploy()

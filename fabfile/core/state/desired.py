@@ -46,7 +46,8 @@ class ClusterContext:
     """What the wanted states of all hosts are made from.
 
     addresses: by host name, of all hosts of the inventory
-    service_ports: ports of all services, which may run on any worker
+    service_ports: ports of all services, which may run on any worker; None: not known, and each host's rules keep theirs
+    kept_ports: host name -> the services' ports that its rules open now
     levels: host name -> its security level (see `consul`); a host that is not there gets the full one
     ssh_ports: host name -> the ports on which its sshd was seen; ufw: names of the hosts whose firewall ufw manages
     """
@@ -56,7 +57,8 @@ class ClusterContext:
     addresses: Mapping[str, Address]
     secrets: Secrets
     agents: agents.AgentProgram
-    service_ports: tuple[int, ...] = ()
+    service_ports: tuple[int, ...] | None = ()
+    kept_ports: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     levels: Mapping[str, int] = field(default_factory=dict)
     ssh_ports: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     ufw: frozenset[str] = frozenset()
@@ -97,7 +99,9 @@ def _base(context: ClusterContext, host: Host, level: int) -> Manifest:
 def _firewall(context: ClusterContext, host: Host) -> Manifest:
     ssh_ports = context.ssh_ports.get(host.name) or (host.port or 22,)
     ufw = host.name in context.ufw
-    service_ports = context.service_ports if host.has("worker") else ()
+    known = context.service_ports
+    ports = context.kept_ports.get(host.name, ()) if known is None else known
+    service_ports = ports if host.has("worker") else ()
     addresses = context.addresses.values()
     return firewall_part(firewall_view(context.cluster, host, addresses, ssh_ports, ufw, service_ports))
 

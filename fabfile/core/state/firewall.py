@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..model.cluster import Cluster, Host
+from .facts import FileFact
 from .manifest import Folder, Manifest, Unit, stamp, text_file
 from .render import render
 from .scripts import script
@@ -20,6 +22,10 @@ UNIT_NAME = "nexus-firewall.service"
 UNIT = f"/etc/systemd/system/{UNIT_NAME}"
 NFTABLES = "/etc/systemd/system/nftables.service.d/nexus-firewall.conf"  # whoever flushes all tables, loads ours again
 PATHS = (RULES, ALLOWANCES, SCRIPT, UNIT, NFTABLES)
+# The services' ports in our own rules, see templates/firewall.
+_SERVICES = re.compile(r"# Services,.*\n\s*ip saddr @cluster tcp dport \{ ([\d, ]+) \} accept")
+_ALLOWANCE = re.compile(r"^proto tcp from [\d.]+ to any port ([\d,]+)$", re.MULTILINE)
+_CONSULS = {8300, 8301}
 # Devices with a container engine's own traffic: its bridges, and the loopback.
 _INNER_DEVICES = ('"lo"', '"docker0"', '"br-*"')
 
@@ -62,6 +68,16 @@ def firewall_view(
         service_ports=tuple(sorted(set(service_ports))), server=host.has("manager"), worker=host.has("worker"),
         inner=_INNER_DEVICES, ufw=ufw,
     )  # fmt: skip
+
+
+def open_service_ports(files: Mapping[str, FileFact]) -> tuple[int, ...]:
+    """The services' ports that the host's own rules file opens: what stays where nobody can say which services there are."""
+    found = set()
+    for path, pattern in ((RULES, _SERVICES), (ALLOWANCES, _ALLOWANCE)):
+        content = files[path].content if path in files else None
+        for ports in pattern.findall((content or b"").decode("utf-8", "replace")):
+            found |= {int(port) for port in ports.split(",")}
+    return tuple(sorted(found - _CONSULS))
 
 
 def _admin_networks(cluster: Cluster, version: int) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from ...core.state.artifacts import Artifact, Program
 from ...core.state.consul import FULL_LEVEL
 from ...core.state.desired import ClusterContext, desired
 from ...core.state.facts import Facts
+from ...core.state.firewall import open_service_ports
 from ...core.state.plan import HostPlan, diff
 from ...core.state.topology import Address, addresses
 from ..artifacts import agents_zipapp as agents
@@ -130,7 +131,6 @@ def draft(
 
     adopt: take over the id of a running cluster whose state folder was lost; level: the security level to plan for,
     None for the last one; published: the services that the cluster knows of
-    
     """
     state = State(cluster.state)
     identities, cluster_id = _check_identity(cluster, facts, adopt)
@@ -143,11 +143,12 @@ def draft(
     guards.check_neighbours(cluster, facts, host_addresses, [h.name for h in selected])
     builds = resolve_binaries(cluster, selected, facts, state, say)
     secrets = Vault(cluster.state).ensure(cluster)
-    published_ports = tuple(int(s["port"]) for s in (published or {}).get("services", {}).values() if s.get("port"))
+    ports = service_ports(offered, published)
+    kept_ports = {name: open_service_ports(fact.files) for name, fact in facts.items()}
     if level is None:
         for warning in warnings(offered, cluster):
             say(f"warning: {warning}")
-        if offered.source is None and published_ports:
+        if offered.source is None and (ports or (ports is None and any(kept_ports.values()))):
             say(f"warning: no {services.FILE} beside {cluster.source.name}: the cluster's services stay as they are")
     deployed = {name: known.security for name, known in identities.items()}
     levels = security_levels.levels_to_apply(deployed, [h.name for h in selected])
@@ -155,7 +156,7 @@ def draft(
         guards.require_reachable([_with_security_hint(f) for f in faults])
     context = ClusterContext(
         cluster, cluster_id, host_addresses, secrets, agents.build(artifacts.cache_dir(os.environ)),
-        service_ports=offered.ports if offered.source else published_ports,
+        service_ports=ports, kept_ports=kept_ports,
         levels={h.name: security_levels.level_of(h.name, deployed, level or levels[-1]) for h in selected},
         ssh_ports={name: (fact.ssh_port,) for name, fact in facts.items() if fact.ssh_port},
         ufw=frozenset(name for name, fact in facts.items() if fact.ufw),
@@ -189,6 +190,15 @@ def hosts_without_engine(offered: Services, selected: Collection[Host], facts: M
     """Hosts where a container may be placed, and which have no container engine."""
     images = [s for s in offered if s.image is not None]
     return tuple(h.name for h in selected if not facts[h.name].docker and any(s.fits(h) for s in images))
+
+
+def service_ports(offered: Services, published: Mapping[str, Any] | None) -> tuple[int, ...] | None:
+    """Ports of all services: of those offered, else of those that the cluster knows. None: there is neither to ask."""
+    if offered.source is not None:
+        return offered.ports
+    if published is None:
+        return None
+    return tuple(int(s["port"]) for s in published.get("services", {}).values() if s.get("port"))
 
 
 def _with_security_hint(fault: HostError) -> HostError:

@@ -17,9 +17,18 @@ from hypothesis import strategies as st
 from fabfile.core.config.inventory import parse
 from fabfile.core.errors import InputError
 from fabfile.core.model.cluster import Cluster
-from fabfile.core.state.firewall import ALLOWANCES, NFTABLES, RULES, SCRIPT, UNIT, firewall_part, firewall_view
-from fabfile.core.state.manifest import Manifest
-from tests.support.samples import ADDRESSES, CLUSTER
+from fabfile.core.state.firewall import (
+    ALLOWANCES,
+    NFTABLES,
+    RULES,
+    SCRIPT,
+    UNIT,
+    firewall_part,
+    firewall_view,
+    open_service_ports,
+)
+from fabfile.core.state.manifest import Manifest, text_file
+from tests.support.samples import ADDRESSES, CLUSTER, CONTEXT, facts_of, wanted
 
 BALANCERS, SERVERS, WORKERS = {"lb1", "all1"}, {"m1", "mw1", "all1"}, {"w1", "mw1", "all1"}
 V4, V6 = ("203.0.113.0/24", "198.51.100.7/32"), ("2001:db8::/48",)
@@ -148,6 +157,32 @@ def test_services_are_open_to_the_cluster_only(name: str) -> None:
     mine = [x for x in allowances(name, services=(9090, 8080)) if "8080" in x]
     cluster_addresses = {a for address in ADDRESSES.values() for a in (address.bind, address.advertise)}
     assert sorted(mine) == sorted(f"proto tcp from {a} to any port 8080,9090" for a in cluster_addresses)
+
+
+@pytest.mark.parametrize("ufw", [True, False])
+@pytest.mark.parametrize("services", [(), (8080,), (80, 443, 8299, 8302, 8080, 9090)])
+def test_the_services_ports_are_read_back_from_the_rules(ufw: bool, services: tuple[int, ...]) -> None:
+    """What a rules file of ours opens for services is found in it, of every role, and no other port is."""
+    for host in CLUSTER.hosts:
+        files = facts_of(part(host.name, ufw, V4, (22, 2222), services)).files
+        assert open_service_ports(files) == tuple(sorted(services))
+
+
+def test_without_rules_no_service_has_a_port() -> None:
+    """A host that is new, and rules that are not ours, keep nothing open."""
+    assert open_service_ports({}) == ()
+    strange = Manifest(files=(text_file(RULES, "table inet nexus { chain input { tcp dport { 4711 } accept } }"),))
+    assert open_service_ports(facts_of(strange).files) == ()
+
+
+@pytest.mark.parametrize("ufw", [frozenset(), frozenset({"w1"})])
+def test_where_nobody_knows_the_services_their_ports_stay(ufw: frozenset[str]) -> None:
+    """Without services.yml and without a cluster that answers, a worker's rules open what they opened before."""
+    before = wanted("w1", context=replace(CONTEXT, service_ports=(8080, 9090), ufw=ufw))
+    kept = {"w1": open_service_ports(facts_of(before).files)}
+    after = wanted("w1", context=replace(CONTEXT, service_ports=None, kept_ports=kept, ufw=ufw))
+    assert after == before
+    assert wanted("lb1", context=replace(CONTEXT, service_ports=None, kept_ports={"lb1": (8080,)})) == wanted("lb1")
 
 
 def test_ufw_has_allowances_and_no_table() -> None:
