@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -116,3 +117,34 @@ def test_without_a_leader_the_services_ports_stay_open(services_lab: Lab) -> Non
             lab.run(host, "systemctl start consul")
         eventually(lambda: lab.status()["raft_leader"] is not None, 60)
         lab.deploy()
+
+
+@pytest.mark.long
+def test_a_manager_and_a_worker_move_in_one_deploy(restored_lab: Lab, tmp_path: Path) -> None:
+    """Old and new addresses are let in before the move, the old ones go after it, and the next deploy has nothing to do."""
+    lab = restored_lab
+    moves = {"m2": ("198.18.7.12", "198.18.7.112"), "w2": ("198.18.7.15", "198.18.7.115")}
+    for host, (old, new) in moves.items():
+        assert f"inet {old}/" in lab.run(host, "ip -4 -o addr")
+        lab.run(host, f"ip addr add {new}/24 dev eth0")
+    text = lab.inventory.read_text()
+    for host, (_, new) in moves.items():
+        line = next(x for x in text.splitlines() if x.strip().startswith(f"{host}:"))
+        text = text.replace(line, line.replace("{", f"{{address: {new}, ", 1))
+    moved = Lab(lab.inventory.with_name(f"{tmp_path.name}.yml"))
+    moved.inventory.write_text(text)
+    try:
+        output = moved.deploy()
+        assert "firewalls let the new addresses in" in output
+        members = lab.run("m1", "consul members")
+        for host, (old, new) in moves.items():
+            assert f"{new}:8301" in members, members
+            for other in ("m1", "m3", "w1", "lb1"):
+                rules = lab.run(other, TABLE)
+                assert new in rules, (other, host)
+                assert f"{old}," not in rules, (other, host)
+        assert "nothing to do" in moved.inv_ok("plan")
+    finally:
+        lab.deploy()                             # and back: these are moves, too
+        for host, (_, new) in moves.items():
+            lab.run(host, f"ip addr del {new}/24 dev eth0", check=False)

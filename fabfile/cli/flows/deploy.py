@@ -10,6 +10,7 @@ from invoke.exceptions import Exit
 from ...core.errors import Several
 from ...core.model.cluster import Cluster, Host
 from ...core.model.service import Services
+from ...core.state.moves import Step
 from ...edge.deploy.draft import draft, observe, published_services, refuse_if_busy
 from ...edge.ssh.fleet import Fleet
 from ..console.output import confirm, say
@@ -46,18 +47,27 @@ def run_deploy(
             say(f"nothing changed: {len(selected)} hosts are as {cluster.source.name} says ({progress.seconds:.1f} s)")
             return
         # a run with nothing to do need not load Consul's client
-        from ...edge.deploy.rollout import refuse_foreign_primary, roll_out
+        from ...edge.deploy.rollout import let_in, refuse_foreign_primary, roll_out
         from ...edge.disk.state import State
 
         refuse_foreign_primary(fleet, drafted)
         show_plan(drafted, diffs=not yes)
         confirm(f"Change {', '.join(changing) or 'the services and ACLs'} of cluster {cluster.name}?", yes)
-        for level in drafted.levels:
+        passes = [(level, Step.SETTLE) for level in drafted.levels]
+        if drafted.moving and cluster.firewall:
+            moves = [(level, Step.MOVE) for level in drafted.levels]
+            passes = [(drafted.levels[0], Step.LET_IN), *moves, (drafted.levels[-1], Step.SETTLE)]
+        for level, step in passes:
             if len(drafted.levels) > 1:
                 say(f"security level {level} of {drafted.levels[-1]}")
+            if len(passes) > 1:
                 facts, faults = observe(fleet, selected)
-            stage = draft(cluster, services, selected, facts, faults, say, adopt, level, published)
-            roll_out(fleet, stage, what, progress)
+                published = published_services(fleet, facts)
+            stage = draft(cluster, services, selected, facts, faults, say, adopt, level, published, step)
+            if step is Step.LET_IN:
+                let_in(fleet, stage, what, progress)
+            else:
+                roll_out(fleet, stage, what, progress)
         if drafted.service_changes and wait:
             wait_for_services(fleet, services)
             State(cluster.state).keep_verified(time.time())  # log lines until now belong to the deploy

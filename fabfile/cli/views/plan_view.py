@@ -34,6 +34,10 @@ def plan_lines(draft: Draft, diffs: bool) -> Iterator[str]:
         yield ""
     if len(draft.levels) > 1:
         yield f"the security is turned on in {len(draft.levels)} passes over all hosts, so that nobody is cut off on the way"
+    for name, former in draft.moving.items():
+        old = f" from {' and '.join(former)}" if former else ""
+        until = ": until then the firewalls let in both" if draft.cluster.firewall and former else ""
+        yield f"{name} moves to {draft.addresses[name].advertise}{old}{until}"
     if unchanged:
         yield f"nothing to do: {', '.join(unchanged)}"
 

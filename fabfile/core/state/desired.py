@@ -46,6 +46,7 @@ class ClusterContext:
     """What the wanted states of all hosts are made from.
 
     addresses: by host name, of all hosts of the inventory
+    former: addresses that hosts still have, besides; the firewalls let them in
     service_ports: ports of all services, which may run on any worker; None: not known, and each host's rules keep theirs
     kept_ports: host name -> the services' ports that its rules open now
     levels: host name -> its security level (see `consul`); a host that is not there gets the full one
@@ -57,6 +58,7 @@ class ClusterContext:
     addresses: Mapping[str, Address]
     secrets: Secrets
     agents: agents.AgentProgram
+    former: tuple[str, ...] = ()
     service_ports: tuple[int, ...] | None = ()
     kept_ports: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     levels: Mapping[str, int] = field(default_factory=dict)
@@ -103,7 +105,8 @@ def _firewall(context: ClusterContext, host: Host) -> Manifest:
     ports = context.kept_ports.get(host.name, ()) if known is None else known
     service_ports = ports if host.has("worker") else ()
     addresses = context.addresses.values()
-    return firewall_part(firewall_view(context.cluster, host, addresses, ssh_ports, ufw, service_ports))
+    former = context.former
+    return firewall_part(firewall_view(context.cluster, host, addresses, ssh_ports, ufw, service_ports, former))
 
 
 def _consul(context: ClusterContext, host: Host, artifact: Artifact, level: int) -> Manifest:

@@ -54,10 +54,11 @@ class FirewallView:
 
 def firewall_view(
     cluster: Cluster, host: Host, addresses: Iterable[Address], ssh_ports: Iterable[int], ufw: bool,
-    service_ports: Iterable[int] = (),
+    service_ports: Iterable[int] = (), former: Iterable[str] = (),
 ) -> FirewallView:  # fmt: skip
-    """`addresses`: those of all hosts; `ssh_ports`: the ports on which sshd was seen on this host."""
-    each = {a for address in addresses for a in (address.bind, address.advertise)}
+    """`addresses`: those of all hosts; `ssh_ports`: the ports on which sshd was seen on this host; `former`: addresses
+    that hosts of the cluster still have."""
+    each = {*former, *(a for address in addresses for a in (address.bind, address.advertise))}
     cluster_addresses = [a for a in each if not ipaddress.ip_address(a).is_unspecified]
     return FirewallView(
         cluster=cluster.name,

@@ -19,20 +19,27 @@ class Wave:
     hosts: tuple[str, ...]
 
 
-def waves(cluster: Cluster, plans: Mapping[str, HostPlan], running: Collection[str], leader: str | None) -> list[Wave]:
+def waves(
+    cluster: Cluster, plans: Mapping[str, HostPlan], running: Collection[str], leader: str | None,
+    moving: Collection[str] = (),
+) -> list[Wave]:  # fmt: skip
     """Running managers one by one, the raft leader last; then new managers one by one, for the others' firewalls must let
     them in first; then workers in batches; then load balancers one by one.
+
+    Managers with a new address come first: they may be down until they have it, and the others' gates would wait for them.
 
     Without a running manager there is no quorum to protect: then all hosts change at once. Hosts with nothing to change
     are in no wave.
 
     running: names of managers whose Consul runs now as a server; leader: the raft leader's host name, None: not known
+    moving: names of hosts that get a new address
     """
     changing = [h for h in cluster.hosts if h.name in plans and not plans[h.name].empty]
     if not running:
         return [Wave("first start", tuple(h.name for h in changing))] if changing else []
     managers = sorted(
-        (h.name for h in changing if h.has("manager")), key=lambda name: (name not in running, name == leader)
+        (h.name for h in changing if h.has("manager")),
+        key=lambda name: (name not in running and name not in moving, name == leader, name not in moving),
     )
     others = [h for h in changing if not h.has("manager")]
     balancers = [h.name for h in others if h.has("loadbalancer")]

@@ -22,6 +22,7 @@ from ...core.state.consul import FULL_LEVEL
 from ...core.state.desired import ClusterContext, desired
 from ...core.state.facts import Facts
 from ...core.state.firewall import open_service_ports
+from ...core.state.moves import Step, former_addresses, let_in_besides, rules_only
 from ...core.state.plan import HostPlan, diff
 from ...core.state.topology import Address, addresses
 from ..artifacts import agents_zipapp as agents
@@ -44,6 +45,7 @@ class Draft:
     acl_stale: Consul's policies and tokens are not what this inventory wants
     service_changes: lines for the operator, of what differs from the services that the cluster knows of
     engines: hosts that get a container engine first
+    moving: hosts that get other addresses, with the ones that they lose
     """
 
     cluster: Cluster
@@ -59,6 +61,11 @@ class Draft:
     services: Services = field(default_factory=Services)
     service_changes: tuple[str, ...] = ()
     engines: tuple[str, ...] = ()
+    moving: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def addresses_of(self, host: Host) -> tuple[str, ...]:
+        """The addresses at which other hosts may know it now."""
+        return (self.addresses[host.name].advertise, *self.moving.get(host.name, ()))
 
     @property
     def changing(self) -> list[str]:
@@ -125,19 +132,19 @@ def refuse_if_busy(facts: Mapping[str, Facts]) -> None:
 def draft(
     cluster: Cluster, offered: Services, selected: Collection[Host], facts: Mapping[str, Facts],
     faults: tuple[HostError, ...], say: Say, adopt: bool = False, level: int | None = None,
-    published: Mapping[str, Any] | None = None,
+    published: Mapping[str, Any] | None = None, step: Step = Step.SETTLE,
 ) -> Draft:  # fmt: skip
     """Decides what each selected host should be and how it differs. Touches no host; keeps what is new on disk.
 
     adopt: take over the id of a running cluster whose state folder was lost; level: the security level to plan for,
-    None for the last one; published: the services that the cluster knows of
+    None for the last one; published: the services that the cluster knows of; step: of the move of hosts to other addresses
     """
     state = State(cluster.state)
     identities, cluster_id = _check_identity(cluster, facts, adopt)
     if cluster_id is None or cluster_id != state.cluster_id:
         cluster_id = state.make_cluster_id(cluster_id)
-    host_addresses = addresses(cluster, facts, state.addresses())
-    state.keep_addresses(host_addresses)
+    host_addresses, former = _addresses(cluster, facts, state)
+    moving = {h.name: former[h.name] for h in selected if h.name in former}
     guards.check_ports(cluster, offered, facts)
     guards.check_admin(cluster, facts, host_addresses)
     guards.check_neighbours(cluster, facts, host_addresses, [h.name for h in selected])
@@ -156,15 +163,16 @@ def draft(
         guards.require_reachable([_with_security_hint(f) for f in faults])
     context = ClusterContext(
         cluster, cluster_id, host_addresses, secrets, agents.build(artifacts.cache_dir(os.environ)),
-        service_ports=ports, kept_ports=kept_ports,
+        former=let_in_besides(former, moving, step), service_ports=ports, kept_ports=kept_ports,
         levels={h.name: security_levels.level_of(h.name, deployed, level or levels[-1]) for h in selected},
         ssh_ports={name: (fact.ssh_port,) for name, fact in facts.items() if fact.ssh_port},
         ufw=frozenset(name for name, fact in facts.items() if fact.ufw),
     )  # fmt: skip
-    plans = {host.name: _plan(context, host, builds, facts[host.name]) for host in selected}
+    plans = _plans(context, selected, builds, facts, step)
     acl_stale = state.acl() != acl.digest(acl.wanted(cluster, secrets))
+    engines = () if step is Step.LET_IN else hosts_without_engine(offered, selected, facts)
     return Draft(cluster, facts, faults, host_addresses, plans, builds, secrets, deployed, levels, acl_stale, offered,
-                 differences(published, offered), hosts_without_engine(offered, selected, facts))  # fmt: skip
+                 differences(published, offered), engines, moving)  # fmt: skip
 
 
 def _check_identity(
@@ -179,11 +187,32 @@ def _check_identity(
     return identities, cluster_id
 
 
-def _plan(context: ClusterContext, host: Host, builds: Builds, fact: Facts) -> HostPlan:
-    arch = fact.arch
-    assert arch is not None  # noqa: S101  check_hosts has refused the others
-    mine = {program: by_arch[arch] for program, by_arch in builds.items()}
-    return diff(host.name, desired(context, host, mine), fact)
+def _addresses(
+    cluster: Cluster, facts: Mapping[str, Facts], state: State
+) -> tuple[dict[str, Address], dict[str, tuple[str, ...]]]:
+    """Each host's address, which is kept on disk, and the hosts that have others still, with those that they lose.
+
+    Of a host that does not answer the old address stays on disk: it may be there until it answers.
+    """
+    remembered = state.addresses()
+    known = addresses(cluster, facts, remembered)
+    state.keep_addresses({n: a if n in facts else remembered.get(n, a) for n, a in known.items()})
+    return known, former_addresses(known, facts, remembered)
+
+
+def _plans(
+    context: ClusterContext, selected: Collection[Host], builds: Builds, facts: Mapping[str, Facts], step: Step
+) -> dict[str, HostPlan]:
+    plans = {}
+    for host in selected:
+        fact = facts[host.name]
+        arch = fact.arch
+        assert arch is not None  # noqa: S101  check_hosts has refused the others
+        wanted = desired(context, host, {program: by_arch[arch] for program, by_arch in builds.items()})
+        plan = rules_only(host.name, wanted, fact) if step is Step.LET_IN else diff(host.name, wanted, fact)
+        if plan is not None:
+            plans[host.name] = plan
+    return plans
 
 
 def hosts_without_engine(offered: Services, selected: Collection[Host], facts: Mapping[str, Facts]) -> tuple[str, ...]:

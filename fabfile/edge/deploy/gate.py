@@ -133,12 +133,12 @@ def wait_for_members(server: Remote, joined: Collection[Remote], others: Collect
         )  # fmt: skip
 
 
-def leader_name(cluster: Cluster, address_of: Callable[[Host], str], servers: Iterable[Remote]) -> str | None:
+def leader_name(cluster: Cluster, addresses_of: Callable[[Host], Collection[str]], servers: Iterable[Remote]) -> str | None:
     """The raft leader's host name, by the first server that answers; None when there is none."""
     for remote in servers:
         try:
             address = str(Consul(remote).status.leader()).rpartition(":")[0]
         except HostError:
             continue
-        return next((h.name for h in cluster.hosts if address_of(h) == address), None)
+        return next((h.name for h in cluster.hosts if address in addresses_of(h)), None)
     return None

@@ -56,7 +56,7 @@ def roll_out(fleet: Fleet, draft: Draft, what: str, progress: ProgressListener) 
     running = draft.running_managers()
     leader = quorum = None
     if running and any(not p.empty for n, p in draft.plans.items() if draft.cluster.host(n).has("manager")):
-        leader = gate.leader_name(draft.cluster, lambda h: draft.addresses[h.name].advertise, fleet.of(running))
+        leader = gate.leader_name(draft.cluster, draft.addresses_of, fleet.of(running))
         quorum = gate.quorum_of(fleet.of(running))
     with lock.held(_hosts_to_lock(fleet, draft), what) as me:
         if draft.engines:
@@ -64,7 +64,7 @@ def roll_out(fleet: Fleet, draft: Draft, what: str, progress: ProgressListener) 
         acl_sync = AclSync(fleet, draft, progress)
         gates = WaveGates(fleet, draft, quorum, acl_sync.after_wave, progress)
         acl_sync.before_waves()
-        for wave in waves(draft.cluster, draft.plans, [h.name for h in running], leader):
+        for wave in waves(draft.cluster, draft.plans, [h.name for h in running], leader, draft.moving):
             progress.wave(wave.title, wave.hosts)
             gates.before(wave)
             lock.take(_hosts_to_lock(fleet, draft), me)  # again: the lock's half hour starts over
@@ -75,6 +75,15 @@ def roll_out(fleet: Fleet, draft: Draft, what: str, progress: ProgressListener) 
             progress.step("services", ", ".join(draft.service_changes))
             running = draft.running_managers()  # those first: SSH may reach a host whose Consul does not answer
             publish(fleet.of(sorted(draft.reachable_managers(), key=lambda h: h not in running)), draft.services)
+
+
+def let_in(fleet: Fleet, draft: Draft, what: str, progress: ProgressListener) -> None:
+    """Carries out a draft of `Step.LET_IN`, on all hosts at once: it adds to their rules, and changes nothing else."""
+    wave = Wave("firewalls let the new addresses in", tuple(draft.changing))
+    if wave.hosts:
+        with lock.held(_hosts_to_lock(fleet, draft), what) as me:
+            progress.wave(wave.title, wave.hosts)
+            _apply(fleet, draft, wave, f"{me.who} {what}", progress)
 
 
 def _hosts_to_lock(fleet: Fleet, draft: Draft) -> list[Remote]:

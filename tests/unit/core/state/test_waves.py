@@ -48,6 +48,14 @@ def test_new_servers_come_after_the_old_ones() -> None:
     assert order(CLUSTER, running=["m3"], leader="m3")[:3] == ["m3", "m1", "m2"]
 
 
+def test_a_manager_with_a_new_address_goes_first() -> None:
+    """It may be down until it has its address, and the gate of another one would wait for it; a leader is not down."""
+    found = waves(CLUSTER, plans(CLUSTER), MANAGERS, "m1", ["m3", "w2"])
+    assert [" ".join(w.hosts) for w in found][:5] == ["m3", "m2", "m1", "w1", "w2"]
+    found = waves(CLUSTER, plans(CLUSTER), MANAGERS, "m1", ["m1"])
+    assert [" ".join(w.hosts) for w in found][:3] == ["m2", "m3", "m1"]
+
+
 def test_then_workers_then_balancers() -> None:
     """Workers follow the servers, and load balancers, one by one, come last even where they are workers too."""
     assert order(CLUSTER)[3:] == ["w1", "w2", "lb1", "lb2"]

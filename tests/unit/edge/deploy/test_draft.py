@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from fabfile.core.model.service import Check, Service, Services
-from fabfile.edge.deploy.draft import service_ports
+from fabfile.core.state.topology import Address
+from fabfile.edge.deploy.draft import _addresses, service_ports
+from fabfile.edge.disk.state import State
+from tests.support.samples import bare_facts, cluster_of
 
 OFFERED = Services((Service("web", Check("tcp"), ("x",), port=8080),), Path("services.yml"))
 PUBLISHED = {"services": {"api": {"port": 9090}, "cron": {}}}
@@ -18,3 +22,17 @@ def test_the_services_ports_are_known_from_the_first_who_knows() -> None:
     assert service_ports(Services(), PUBLISHED) == (9090,)
     assert service_ports(Services(), {}) == ()
     assert service_ports(Services(), None) is None
+
+
+def test_a_silent_hosts_old_address_is_remembered(tmp_path: Path) -> None:
+    """hosts.yml has a new address for a host that does not answer: however often it is planned, the old one is known."""
+    cluster, state = cluster_of(m1="manager", w1="worker"), State(tmp_path)
+    m1, w1 = (bare_facts(addresses=(("eth0", f"10.0.0.{n}"),)) for n in (1, 2))
+    assert _addresses(cluster, {"m1": m1, "w1": w1}, state)[1] == {}
+    hosts = tuple(replace(h, address="10.9.9.9") if h.name == "w1" else h for h in cluster.hosts)
+    for _ in range(2):
+        known, former = _addresses(replace(cluster, hosts=hosts), {"m1": m1}, state)
+        assert known["w1"] == Address("10.9.9.9", "10.9.9.9")
+        assert former == {"w1": ("10.0.0.2",)}
+    assert _addresses(replace(cluster, hosts=hosts), {"m1": m1, "w1": w1}, state)[1] == {}
+    assert state.addresses()["w1"].bind == "10.9.9.9"
