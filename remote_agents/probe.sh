@@ -124,6 +124,7 @@ units() {
   [ $# -gt 0 ] || return 0
   systemctl list-units --all --plain --no-legend --no-pager -- "$@" 2>/dev/null || :
   systemctl show -p Id -p NeedDaemonReload -- "$@" 2>/dev/null || :
+  words "$@"
 }
 
 # The firewall's rules: the sums of their file and of what was in force when they were loaded (firewall.sh records both),
@@ -140,6 +141,21 @@ firewall() {
     rules=$(nft list table inet nexus 2>/dev/null) || rules=
   fi
   if [ -z "$rules" ]; then say "rules-now -"; else say "rules-now $(printf '%s\n' "$rules" | sha256sum)"; fi
+}
+
+# What our agents say of themselves: `said UNIT TEXT`. The only units that are asked one by one.
+words() {
+  for unit in "$@"; do
+    shift
+    case $unit in nexus-orchestrator.service | nexus-worker.service | nexus-balancer.service) set -- "$@" "$unit" ;; esac
+  done
+  [ $# -gt 0 ] || return 0
+  systemctl show --property=Id,StatusText -- "$@" 2>/dev/null | awk '
+    function tell() { if (text != "") print "said", unit, text; unit = text = "" }
+    /^Id=/ { unit = substr($0, 4) }
+    /^StatusText=/ { text = substr($0, 12) }
+    /^$/ { tell() }
+    END { tell() }'
 }
 
 kept() {

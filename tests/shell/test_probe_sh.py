@@ -243,6 +243,9 @@ def test_a_standing_lock_is_told(shell: str, root: Path) -> None:
 SYSTEMCTL = """#!/bin/sh
 case "$1" in
   --version) printf 'systemd 252 (252.22-1~deb12u1)\\n+PAM\\n' ;;
+  show) [ "$2 $3" = '--property=Id,StatusText --' ] || exit 1
+    shift 3
+    for unit; do printf 'Id=%s\\nStatusText=%s\\n\\n' "$unit" "$(cat "$0.$unit" 2>/dev/null)"; done ;;
   *) for unit; do
     case "$unit" in
       consul.service) printf '%s         loaded active   running Consul\\n' "$unit" ;;
@@ -271,6 +274,19 @@ def test_units_are_read_from_systemctl(shell: str, root: Path, tmp_path: Path) -
         "caddy.service": UnitFact("loaded", "inactive", "dead", enabled=False),
         "nexus-worker.service": UnitFact("masked", "inactive", "dead", enabled=False),
     }
+
+
+def test_our_agents_words_are_told(shell: str, root: Path, tmp_path: Path) -> None:
+    """What an agent tells systemd of itself comes whole; other units are not asked, and silence is no entry."""
+    place = put(tmp_path, "bin/systemctl", SYSTEMCTL.encode(), 0o755)
+    for name in ("consul", "nexus-worker", "nexus-balancer"):
+        put(root, f"/etc/systemd/system/{name}.service", b"[Service]\n")
+    words = "cannot write nexus/report/w1/state since 2026-11-25 03:00:00 UTC: 500 a=b"
+    put(tmp_path, "bin/systemctl.nexus-worker.service", words.encode())
+    put(tmp_path, "bin/systemctl.consul.service", b"not asked")
+    names = ["consul.service", "nexus-worker.service", "nexus-orchestrator.service", "nexus-balancer.service"]
+    facts = probe(shell, root, units=",".join(names), programs=place.parent)
+    assert facts.said == {"nexus-worker.service": words}
 
 
 def test_without_any_unit_systemd_is_still_told(shell: str, root: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from ...core.errors import Several
 from ...core.model.cluster import Cluster, Host
 from ...core.model.service import Services
 from ...core.state.moves import Step
-from ...edge.deploy.draft import draft, observe, published_services, refuse_if_busy
+from ...edge.deploy.draft import acl_drift, draft, observe, published_services, refuse_if_busy
 from ...edge.ssh.fleet import Fleet
 from ..console.output import confirm, say
 from ..views.plan_view import Progress, show_plan
@@ -38,8 +38,8 @@ def run_deploy(
             raise Several(faults)
         selected = tuple(h for h in selected if h.name in facts)
         refuse_if_busy(facts)
-        published = published_services(fleet, facts)
-        drafted = draft(cluster, services, selected, facts, faults, say, adopt, published=published)
+        published, drift = published_services(fleet, facts), acl_drift(fleet, facts)
+        drafted = draft(cluster, services, selected, facts, faults, say, adopt, published=published, drift=drift)
         for fault in faults:
             say(f"warning: {fault.message} (left alone)")
         changing = drafted.changing
@@ -63,7 +63,7 @@ def run_deploy(
             if len(passes) > 1:
                 facts, faults = observe(fleet, selected)
                 published = published_services(fleet, facts)
-            stage = draft(cluster, services, selected, facts, faults, say, adopt, level, published, step)
+            stage = draft(cluster, services, selected, facts, faults, say, adopt, level, published, drift, step)
             if step is Step.LET_IN:
                 let_in(fleet, stage, what, progress)
             else:

@@ -70,7 +70,7 @@ def plan(
     debug: bool = False,
 ) -> None:  # fmt: skip
     """Show what deploy would change, as diffs. Exit code 0: nothing, 2: changes, 1: error."""
-    from ...edge.deploy.draft import draft, observe, published_services
+    from ...edge.deploy.draft import acl_drift, draft, observe, published_services
     from ...edge.ssh.fleet import Fleet
     from ..views.plan_view import plan_json, show_plan
 
@@ -78,7 +78,8 @@ def plan(
     selected = select_hosts(cluster, hosts)
     with Fleet(cluster) as fleet:
         facts, faults = observe(fleet, selected)
-        drafted = draft(cluster, services, selected, facts, faults, say, adopt, published=published_services(fleet, facts))
+        published, drift = published_services(fleet, facts), acl_drift(fleet, facts)
+        drafted = draft(cluster, services, selected, facts, faults, say, adopt, published=published, drift=drift)
     if json:
         print_json(plan_json(drafted, not brief))
     else:

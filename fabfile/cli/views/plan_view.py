@@ -25,6 +25,7 @@ def plan_lines(draft: Draft, diffs: bool) -> Iterator[str]:
     if draft.acl_stale:
         yield f"cluster {draft.cluster.name}"
         yield "  ~ Consul's ACL policies and tokens"
+        yield from (f"    {line}" for line in draft.acl_drift)
         yield ""
     if draft.engines:
         yield f"container engine\n  + package docker.io on {', '.join(draft.engines)}\n"
@@ -64,6 +65,7 @@ def plan_json(draft: Draft, diffs: bool = True) -> dict[str, object]:
         "cluster": draft.cluster.name,
         "changes": len(draft.changing),
         "acl": draft.acl_stale,
+        "acl_drift": list(draft.acl_drift),
         "services": list(draft.service_changes),
         "engines": list(draft.engines),
         "passes": len(draft.levels),

@@ -6,9 +6,10 @@ in Consul's JSON form, so no value is pasted into a rule's text.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..model.secrets import Secrets
 from ..state.agents import AGENT_OF_ROLE
 
 MARK = "Nexus Ops: "  # descriptions of our tokens and policies begin with it; those without it are never dropped
+DESCRIPTION = MARK + "least privilege"  # of each policy
 ANONYMOUS = "00000000-0000-0000-0000-000000000002"
 DNS = "nexus-dns"
 _LEGACY, _UNKNOWN = "2", "3"  # values of a member's tag `acls`; a current client agent has no such tag
@@ -128,6 +130,39 @@ def changes(want: Wanted, policies: Sequence[Mapping[str, Any]], tokens: Sequenc
         put_grants,
         drop_tokens=tuple(accessor for accessor in our_tokens if accessor not in kept_tokens),
         drop_policies=tuple(p["ID"] for name, p in existing.items() if name not in kept_policies and _has_mark(p)),
+    )
+
+
+def policy_hash(policy: Policy) -> str:
+    """The `Hash` that Consul's list gives such a policy of ours, in 1.8 as in 1.22: the list has no rules."""
+    text = policy.name + DESCRIPTION + policy.rules
+    return base64.b64encode(hashlib.blake2b(text.encode(), digest_size=32).digest()).decode()
+
+
+def known_rules(want: Wanted, stub: Mapping[str, Any]) -> str | None:
+    """The rules of a policy of Consul's list, where its hash tells them; None: they must be read."""
+    policy = next((p for p in want.policies if p.name == stub["Name"]), None)
+    return policy.rules if policy and stub.get("Hash") == policy_hash(policy) else None
+
+
+def drift(
+    want: Wanted, policies: Sequence[Mapping[str, Any]], tokens: Sequence[Mapping[str, Any]], retired: Collection[str] = ()
+) -> tuple[str, ...]:
+    """How Consul differs from what is wanted, a line each, for people; empty when it does not. As after a token was
+    deleted by hand, or a snapshot restored that is older than a token.
+
+    `retired`: accessors that a rotation under way deletes itself.
+    """
+    todo = changes(want, policies, tokens)
+    present = {t["AccessorID"]: str(t.get("Description", "")) for t in tokens}
+    names = {p["ID"]: p["Name"] for p in policies}
+    anonymous = next((t for t in tokens if t["AccessorID"] == ANONYMOUS), None)
+    return (
+        *(f"{'~' if known else '+'} policy {policy.name}" for policy, known in todo.put_policies),
+        *(f"{'~' if g.accessor in present else '+'} token {g.name}" for g in todo.put_grants),
+        *(() if DNS in _policy_names(anonymous) else ("~ the anonymous token",)),
+        *(f"- token {present[a].removeprefix(MARK)}" for a in todo.drop_tokens if a not in retired),
+        *(f"- policy {names[policy]}" for policy in todo.drop_policies),
     )
 
 

@@ -11,6 +11,8 @@ from ..state.drift import drift
 from ..state.facts import Facts
 from .service_health import ServiceHealth, ServicesHealth
 
+CANNOT = "cannot "  # an agent's word of trouble begins with it (nexus_agents/shared/consul_liveness.py)
+
 
 @dataclass(frozen=True, slots=True)
 class ConsulStatus:
@@ -19,6 +21,7 @@ class ConsulStatus:
     server: name of the host whose server answered; None: no server answered, and the rest is empty
     leader: node name of the raft leader; voters: node names in the raft quorum
     members: node name -> alive
+    acls: what Consul lacks of its policies and tokens, a line each (`acl.drift`)
     foreign_services: services that our agents do not run, by name: (passing, all) instances
     """
 
@@ -28,13 +31,15 @@ class ConsulStatus:
     members: Mapping[str, bool] = field(default_factory=dict)
     foreign_services: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     services_health: ServicesHealth = field(default_factory=ServicesHealth)
+    acls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class HostHealth:
     """consul: alive, failed (known and gone), absent (not in the gossip pool) or unknown (no server answered).
     units: unit name -> its state (`UnitFact.state`), or unknown on an unreachable host.
-    drift: where what runs is not what was deployed"""
+    drift: where what runs is not what was deployed
+    deaf: unit -> what its agent says that it cannot do with Consul, since when, and why."""
 
     host: Host
     reachable: bool
@@ -43,6 +48,7 @@ class HostHealth:
     units: Mapping[str, str]
     error: str = ""
     drift: tuple[str, ...] = ()
+    deaf: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,9 @@ class Health:
         return (
             *_quorum_problems(consul, self.cluster),
             *(problem for host in self.hosts for problem in _host_problems(host)),
+            # without a leader nobody can write: one line says so already
+            *(problem for host in self.hosts if consul.leader for problem in _deaf_problems(host)),
+            *(f"Consul's ACLs are not as wanted: {line}: inv deploy mends it" for line in consul.acls),
             *_primary_problems(consul),
             *(problem for service in consul.services_health.services for problem in _service_problems(service)),
             *(
@@ -80,8 +89,8 @@ class Health:
             "hosts": [
                 {
                     "name": h.host.name, "roles": list(h.host.roles), "arch": h.arch, "reachable": h.reachable,
-                    "consul": h.consul, "units": dict(h.units), **({"error": h.error} if h.error else {}),
-                    **({"drift": list(h.drift)} if h.drift else {}),
+                    "consul": h.consul, "units": dict(h.units), "deaf": dict(h.deaf),
+                    **({"error": h.error} if h.error else {}), **({"drift": list(h.drift)} if h.drift else {}),
                 }
                 for h in self.hosts
             ],
@@ -110,7 +119,8 @@ def _host_health(
     if facts is None:
         return HostHealth(host, False, None, membership, dict.fromkeys(unit_names, "unknown"), error)
     units = {name: facts.units[name].state if name in facts.units else "absent" for name in unit_names}
-    return HostHealth(host, True, facts.arch, membership, units, error, drift(facts.manifest, facts))
+    deaf = {name: facts.said[name] for name in unit_names if facts.said.get(name, "").startswith(CANNOT)}
+    return HostHealth(host, True, facts.arch, membership, units, error, drift(facts.manifest, facts), deaf)
 
 
 def _membership(host: Host, consul: ConsulStatus) -> str:
@@ -146,6 +156,13 @@ def _host_problems(health: HostHealth) -> Iterator[str]:
         if state not in ("active", "unknown"):
             yield f"{name}: {unit} is {state}"
     yield from (f"{name}: {line}; inv deploy --hosts {name}" for line in health.drift)
+
+
+def _deaf_problems(health: HostHealth) -> Iterator[str]:
+    """An agent that runs, and does not hear Consul or is not heard."""
+    for unit, words in health.deaf.items():
+        refused = any(reason in words for reason in ("ACL not found", "Permission denied"))
+        yield f"{health.host.name}: {unit.removesuffix('.service')} {words}" + (": inv deploy mends its token" * refused)
 
 
 def _service_problems(service: ServiceHealth) -> Iterator[str]:

@@ -93,6 +93,7 @@ class Facts:
     ssh_client, ssh_port: the operator's address and sshd's port, of the probe's own connection
     ufw: ufw manages the host's firewall; docker: there is a container engine
     files: by path; not_regular: managed paths where something else than a regular file is
+    said: unit -> what our agent says of itself, in systemd's StatusText
     stamps: unit -> the stamps of its last start and reload by us (`Unit.stamp`); store: sums of the blobs it keeps
     current: id of the host's generation; manifest: what that generation placed; previous: the one before, if probed for
     pending: id of a generation whose commit was interrupted
@@ -129,6 +130,7 @@ class Facts:
     lock: LockFact | None
     docker: bool = False
     rules: RulesFact | None = None
+    said: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def arch(self) -> Arch | None:

@@ -57,6 +57,7 @@ def _facts(lines: list[str], contents: Mapping[str, bytes]) -> Facts:
         users=frozenset(values.get("users", "").split()),
         files=_files(lines, contents), not_regular=frozenset(words[0] for words in _rows("odd", lines)),
         units=dict(_units(lines)),
+        said={words[0]: " ".join(words[1:]) for words in _rows("said", lines)},
         stamps={words[0]: " ".join(words[1:]) for words in _rows("stamp", lines)},
         store=frozenset(values.get("store", "").split()),
         current=_generation(values.get("current")), manifest=_manifest("current-manifest ", lines),

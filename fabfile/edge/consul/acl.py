@@ -38,8 +38,10 @@ def sync(servers: Sequence[Remote], cluster: Cluster, secrets: Secrets) -> Secre
     server = _first_ready(servers)
     wanted = acl.wanted(cluster, secrets)
     listed = [p for p in _request(server, "GET", "/v1/acl/policies") if p["Name"].startswith("nexus-")]
-    # one by one, since the list has no rules
-    policies = _request_all(server, [("GET", f"/v1/acl/policy/{p['ID']}", None) for p in listed])
+    # one by one, since the list has no rules; most are known by their hash
+    unknown = [p for p in listed if acl.known_rules(wanted, p) is None]
+    policies = [{**p, "Rules": acl.known_rules(wanted, p)} for p in listed if p not in unknown]
+    policies += _request_all(server, [("GET", f"/v1/acl/policy/{p['ID']}", None) for p in unknown])
     tokens = _request(server, "GET", "/v1/acl/tokens")
     todo = acl.changes(wanted, policies, tokens)
     _request_all(server, [_policy_call(policy, known) for policy, known in todo.put_policies])
@@ -63,7 +65,7 @@ def _request_all(server: Remote, calls: Sequence[Call]) -> list[Any]:
 
 
 def _policy_call(policy: acl.Policy, policy_id: str | None) -> Call:
-    body = {"Name": policy.name, "Rules": policy.rules, "Description": acl.MARK + "least privilege"}
+    body = {"Name": policy.name, "Rules": policy.rules, "Description": acl.DESCRIPTION}
     return ("PUT", f"/v1/acl/policy/{policy_id}" if policy_id else "/v1/acl/policy", body)
 
 

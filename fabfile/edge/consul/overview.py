@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from ...core.errors import HostError
 from ...core.judge.health import ConsulStatus, Health, assess
 from ...core.judge.service_health import KV_PREFIXES, UNIT_PREFIX, ServicesHealth, read_services_health
+from ..disk.vault import Vault
 from ..ssh.connection import Remote
 from ..ssh.fleet import Fleet
+from .acl_drift import drift
 from .client import Consul, members
 
 T = TypeVar("T")
@@ -18,8 +21,13 @@ T = TypeVar("T")
 def assess_cluster(fleet: Fleet) -> Health:
     """The cluster's health: probes every host and queries Consul."""
     facts, faults = fleet.probe()
-    managers = [h for h in fleet.cluster.having("manager") if h.name in facts]
-    return assess(fleet.cluster, facts, {f.host: f.message for f in faults}, consul_status(fleet.of(managers)))
+    servers = fleet.of(h for h in fleet.cluster.having("manager") if h.name in facts)
+    status = consul_status(servers)
+    if status.leader:
+        lines = drift(servers, fleet.cluster, Vault(fleet.cluster.state).load())
+        # what is there too much is the next deploy's business, and no illness
+        status = replace(status, acls=tuple(line for line in lines if not line.startswith("-")))
+    return assess(fleet.cluster, facts, {f.host: f.message for f in faults}, status)
 
 
 def consul_status(servers: Iterable[Remote]) -> ConsulStatus:

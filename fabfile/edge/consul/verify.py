@@ -38,6 +38,7 @@ def verify(fleet: Fleet, health: Health) -> Iterator[Check]:
     yield Check("the cluster has a leader", leader is not None, leader or "no raft leader")
     yield _units_active(health)
     yield _nothing_drifted(health)
+    yield _agents_hear(health)
     reachable = [fleet[h.host.name] for h in health.hosts if h.reachable]
     managers = [r for r in reachable if r.host.has("manager")]
     lost = [h.host.name for h in health.hosts if not h.reachable and h.host.has("manager")]
@@ -74,6 +75,14 @@ def _nothing_drifted(health: Health) -> Check:
     lost = _unreachable([h.host.name for h in health.hosts if not h.reachable])
     detail = ", ".join([*drifted, *([lost] if lost else [])])
     return Check("firewalls and units are in force as deployed", not detail, detail or f"on {len(health.hosts)} hosts")
+
+
+def _agents_hear(health: Health) -> Check:
+    deaf = [f"{h.host.name}: {unit} {words}" for h in health.hosts for unit, words in h.deaf.items()]
+    lost = [f"Consul's ACLs: {line}" for line in health.consul.acls]
+    unreachable = _unreachable([h.host.name for h in health.hosts if not h.reachable])
+    faults = [*deaf, *lost, *([unreachable] if unreachable else [])]
+    return Check("the agents read and write Consul", not faults, "; ".join(faults) or "with the tokens that they have")
 
 
 def _api_answers(managers: Sequence[Remote], lost: Sequence[str]) -> tuple[bool, str]:

@@ -30,6 +30,7 @@ from ..artifacts import resolve as artifacts
 from ..disk import services
 from ..disk.state import State
 from ..disk.vault import Vault
+from ..ssh.connection import Remote
 from ..ssh.fleet import Fleet
 from . import lock
 
@@ -42,7 +43,7 @@ class Draft:
     """What one run knows and wants. `plans` has the selected hosts only; `unreachable` the others' faults.
 
     deployed: host -> its security level now; levels: those that a deploy goes through, the last one being the goal
-    acl_stale: Consul's policies and tokens are not what this inventory wants
+    acl_stale: Consul's policies and tokens are not what this inventory wants; acl_drift: how, where Consul could be asked
     service_changes: lines for the operator, of what differs from the services that the cluster knows of
     engines: hosts that get a container engine first
     moving: hosts that get other addresses, with the ones that they lose
@@ -61,6 +62,7 @@ class Draft:
     services: Services = field(default_factory=Services)
     service_changes: tuple[str, ...] = ()
     engines: tuple[str, ...] = ()
+    acl_drift: tuple[str, ...] = ()
     moving: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def addresses_of(self, host: Host) -> tuple[str, ...]:
@@ -108,8 +110,19 @@ def published_services(fleet: Fleet, facts: Mapping[str, Facts]) -> dict[str, An
     """The services that the running cluster knows of; None when no manager runs or answers."""
     from ..consul.published_services import read_published
 
+    return read_published(_running_servers(fleet, facts))
+
+
+def acl_drift(fleet: Fleet, facts: Mapping[str, Facts]) -> tuple[str, ...]:
+    """How Consul's policies and tokens differ from those wanted; empty also where no manager can tell."""
+    from ..consul.acl_drift import drift
+
+    return drift(_running_servers(fleet, facts), fleet.cluster, Vault(fleet.cluster.state).load())
+
+
+def _running_servers(fleet: Fleet, facts: Mapping[str, Facts]) -> list[Remote]:
     managers = [h for h in fleet.cluster.having("manager") if h.name in facts and _runs_consul(facts[h.name])]
-    return read_published(fleet.of(managers))
+    return fleet.of(managers)
 
 
 def was_manager(deployed: identity.Identity | None) -> bool:
@@ -132,12 +145,13 @@ def refuse_if_busy(facts: Mapping[str, Facts]) -> None:
 def draft(
     cluster: Cluster, offered: Services, selected: Collection[Host], facts: Mapping[str, Facts],
     faults: tuple[HostError, ...], say: Say, adopt: bool = False, level: int | None = None,
-    published: Mapping[str, Any] | None = None, step: Step = Step.SETTLE,
+    published: Mapping[str, Any] | None = None, drift: tuple[str, ...] = (), step: Step = Step.SETTLE,
 ) -> Draft:  # fmt: skip
     """Decides what each selected host should be and how it differs. Touches no host; keeps what is new on disk.
 
     adopt: take over the id of a running cluster whose state folder was lost; level: the security level to plan for,
-    None for the last one; published: the services that the cluster knows of; step: of the move of hosts to other addresses
+    None for the last one; published: the services that the cluster knows of; drift: of its ACLs (`acl_drift`)
+    step: of the move of hosts to other addresses
     """
     state = State(cluster.state)
     identities, cluster_id = _check_identity(cluster, facts, adopt)
@@ -169,10 +183,10 @@ def draft(
         ufw=frozenset(name for name, fact in facts.items() if fact.ufw),
     )  # fmt: skip
     plans = _plans(context, selected, builds, facts, step)
-    acl_stale = state.acl() != acl.digest(acl.wanted(cluster, secrets))
+    acl_stale = bool(drift) or state.acl() != acl.digest(acl.wanted(cluster, secrets))
     engines = () if step is Step.LET_IN else hosts_without_engine(offered, selected, facts)
     return Draft(cluster, facts, faults, host_addresses, plans, builds, secrets, deployed, levels, acl_stale, offered,
-                 differences(published, offered), engines, moving)  # fmt: skip
+                 differences(published, offered), engines, drift, moving)  # fmt: skip
 
 
 def _check_identity(

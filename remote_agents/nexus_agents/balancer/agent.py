@@ -17,7 +17,7 @@ from ..shared.atomic_files import write_atomically
 from ..shared.blocking_query import Watch
 from ..shared.clock import now
 from ..shared.consul_api import Consul, ConsulError
-from ..shared.notify import log, notify
+from ..shared.notify import alive, log, notify
 from .caddy_admin import Caddy
 from .publisher import BalancerInput, Publisher
 from .upstreams import parse_instances
@@ -134,5 +134,5 @@ def main(settings: Mapping[str, Any], token: str | None) -> int:
         if woken := changed.wait(POLL_INTERVAL):
             pause.wait(BURST_DELAY)
             changed.clear()  # only if it was set: a change that comes just after a timeout is for the next turn
-        notify("WATCHDOG=1")
+        alive(consul.liveness.sentence())
         balancer.turn(woken)

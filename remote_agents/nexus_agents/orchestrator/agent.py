@@ -12,7 +12,7 @@ from typing import Any
 from ..shared import kv_schema
 from ..shared.clock import now
 from ..shared.consul_api import Consul, ConsulError
-from ..shared.notify import log, notify
+from ..shared.notify import alive, log, notify
 from .cluster_view import ClusterView
 from .fenced_lock import FencedLock, NotPrimary
 from .heartbeat_monitor import HEARTBEAT_INTERVAL
@@ -33,7 +33,7 @@ class Orchestrator:
     """The loop. `state`: a folder that lasts; `runtime`: a folder that systemd removes with the unit."""
 
     def __init__(self, consul: Consul, host: str, preferred: str | None, state: Path, runtime: Path) -> None:
-        self._host, self._preferred = host, preferred
+        self._consul, self._host, self._preferred = consul, host, preferred
         self._session_file = session_file(runtime)
         self._stored_session: str | None = None  # the id in that file
         self._session = Session(consul, host)
@@ -53,7 +53,7 @@ class Orchestrator:
         self._session.start()
         notify("READY=1")
         while not self._stopping:
-            notify("WATCHDOG=1")
+            alive(self._consul.liveness.sentence())
             self._store_session_id()
             try:
                 self._turn()

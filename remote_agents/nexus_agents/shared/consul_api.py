@@ -15,7 +15,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .consul_liveness import Liveness
+
 TIMEOUT = 2.0  # seconds
+_AN_ANSWER = (200, 404, 409)  # Consul heard us: the last two say "no such thing" and "a condition does not hold"
 
 
 class ConsulError(Exception):
@@ -36,8 +39,11 @@ class _Response:
 class Consul:
     """One connection, kept open between calls. Not thread-safe: each thread takes a `clone`."""
 
-    def __init__(self, token: str | None, address: str = "127.0.0.1:8500", timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self, token: str | None, address: str = "127.0.0.1:8500", timeout: float = TIMEOUT, liveness: Liveness | None = None
+    ) -> None:
         """`timeout`: seconds until the first byte of a response, and between any two bytes."""
+        self.liveness = liveness or Liveness()
         self._token = token
         self._address = address
         self._timeout = timeout
@@ -45,7 +51,7 @@ class Consul:
 
     def clone(self) -> Consul:
         """A client with the same settings and a connection of its own, for another thread."""
-        return Consul(self._token, self._address, self._timeout)
+        return Consul(self._token, self._address, self._timeout, self.liveness)
 
     def get(self, path: str, timeout: float | None = None) -> tuple[int, Any]:
         """(X-Consul-Index, decoded JSON); (index, None) for a missing key. `path` begins with /v1/. ConsulError."""
@@ -71,6 +77,20 @@ class Consul:
         return (int(entries[0]["ModifyIndex"]), decode_entry(entries[0])) if entries else (0, None)
 
     def _request(self, method: str, path: str, timeout: float | None, body: str | None = None) -> _Response:
+        """One call, noted in `liveness`. ConsulError of code 0 when there is no answer."""
+        plain = path.partition("?")[0]
+        try:
+            response = self._send(method, path, timeout, body)
+        except ConsulError as error:
+            self.liveness.failed(method, plain, str(error).rpartition(": ")[2])
+            raise
+        if response.code in _AN_ANSWER:
+            self.liveness.succeeded(method, plain)
+        else:
+            self.liveness.failed(method, plain, f"{response.code} {' '.join(response.body.split())[:120]}")
+        return response
+
+    def _send(self, method: str, path: str, timeout: float | None, body: str | None) -> _Response:
         headers = {"X-Consul-Token": self._token} if self._token else {}
         try:
             connection = self._connect(self._timeout if timeout is None else timeout)

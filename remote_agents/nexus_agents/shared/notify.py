@@ -26,6 +26,11 @@ def notify(text: str) -> None:
         channel.sendall(text.encode())
 
 
+def alive(sentence: str) -> None:
+    """The watchdog's ping, with a sentence for `systemctl status` and the operator's probe."""
+    notify(f"WATCHDOG=1\nSTATUS={' '.join(sentence.split())[:500]}")
+
+
 def exit_on_thread_failure() -> None:
     """An uncaught exception in any thread ends the process: systemd restarts it, so no agent runs with a thread less."""
 

@@ -15,7 +15,7 @@ from ..shared.atomic_files import write_atomically
 from ..shared.blocking_query import Watch
 from ..shared.clock import now
 from ..shared.consul_api import Consul, decode_entry
-from ..shared.notify import log, notify
+from ..shared.notify import alive, log, notify
 from . import systemd
 from .consul_registration import Registrar
 from .cpu_meter import CpuMeter
@@ -54,7 +54,7 @@ class Worker:
         notify("READY=1")
         self._registrar.checks_known.wait(FIRST_CHECKS_WAIT)
         while not self._stopping:
-            notify("WATCHDOG=1")
+            alive(self._consul.liveness.sentence())
             self._reconcile()
             self._changed.wait(POLL_INTERVAL)
             self._changed.clear()

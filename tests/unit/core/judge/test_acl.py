@@ -330,3 +330,53 @@ def test_no_secret_is_in_what_is_wanted() -> None:
 def test_clients_that_have_not_noticed_the_acls(tags: dict[str, str], late: bool) -> None:
     """Client agents of an old Consul have a gossip tag for it; current ones have none, and servers do not count."""
     assert clients_without_acls([{"Name": "w1", "Tags": tags}]) == ({"w1"} if late else set())
+
+
+def consul_lists() -> tuple[Listed, Listed]:
+    policies, tokens = listed(WANT)
+    real_anonymous = {**ANONYMOUS, "AccessorID": acl.ANONYMOUS}
+    return policies, [real_anonymous, *(t for t in tokens if t != ANONYMOUS)]
+
+
+def test_what_is_as_wanted_has_no_drift() -> None:
+    """After a sync there is nothing to tell."""
+    assert acl.drift(WANT, *consul_lists()) == ()
+
+
+def test_a_deleted_token_is_drift() -> None:
+    """A token that was deleted by hand, or that a restored snapshot does not have, is told by its name."""
+    policies, tokens = consul_lists()
+    left = [t for t in tokens if t["Description"] != MARK + "worker/w1"]
+    assert acl.drift(WANT, policies, left) == ("+ token worker/w1",)
+
+
+def test_every_other_difference_is_drift() -> None:
+    """So are other rules, a policy that is gone, one too many, a token with another policy, and a DNS without rights."""
+    policies, tokens = consul_lists()
+    other = [{**p, "Rules": "{}"} if p["Name"] == "nexus-worker-w1" else p for p in policies]
+    assert acl.drift(WANT, other, tokens) == ("~ policy nexus-worker-w1",)
+    assert acl.drift(WANT, [p for p in policies if p["Name"] != DNS], tokens) == (f"+ policy {DNS}",)
+    ours = {"ID": "x", "Name": "nexus-old", "Rules": "{}", "Description": MARK}
+    assert acl.drift(WANT, [*policies, ours], tokens) == ("- policy nexus-old",)
+    bare = [{**t, "Policies": None} if t["Description"] == MARK + "worker/w1" else t for t in tokens]
+    assert acl.drift(WANT, policies, bare) == ("~ token worker/w1",)
+    deaf = [{**t, "Policies": None} if t["AccessorID"] == acl.ANONYMOUS else t for t in tokens]
+    assert acl.drift(WANT, policies, deaf) == ("~ the anonymous token",)
+
+
+def test_a_rotation_under_way_is_no_drift() -> None:
+    """Its retired tokens are its own to delete."""
+    policies, tokens = consul_lists()
+    old = {"AccessorID": "old", "Description": MARK + "worker/w1", "Policies": [{"ID": "1", "Name": "nexus-worker-w1"}]}
+    assert acl.drift(WANT, policies, [*tokens, old]) == ("- token worker/w1",)
+    assert acl.drift(WANT, policies, [*tokens, old], retired=("old",)) == ()
+
+
+def test_consuls_own_hash_of_a_policy_is_known() -> None:
+    """The hash that Consul 1.8.7 gave a policy of these words: it saves a request for each policy."""
+    policy = acl.Policy("p1", '{"key_prefix": {"a": {"policy": "read"}}}')
+    assert acl.policy_hash(policy) == "U5KQbPBL5OmkCSdmYvKULI4SOrrTbmo9lfgg7AvXP58="
+    want = Wanted((policy,), ())
+    assert acl.known_rules(want, {"Name": "p1", "Hash": acl.policy_hash(policy)}) == policy.rules
+    assert acl.known_rules(want, {"Name": "p1", "Hash": "other"}) is None
+    assert acl.known_rules(want, {"Name": "p2", "Hash": acl.policy_hash(policy)}) is None

@@ -164,6 +164,7 @@ def test_the_json_has_the_keys_that_scripts_rely_on() -> None:
             "nexus-firewall.service": "active", "consul.service": "active", "nexus-orchestrator.service": "active",
             "nexus-worker.service": "active",
         },
+        "deaf": {},
     }  # fmt: skip
     assert fields["hosts"][2]["error"] == "m3: closed"
     assert (fields["hosts"][2]["reachable"], fields["hosts"][2]["arch"]) == (False, None)
@@ -179,3 +180,34 @@ def test_healthy_and_problems_agree() -> None:
     """`healthy` is true exactly when there is no problem."""
     assert assessed().json()["healthy"] is True
     assert assessed(ConsulStatus()).json()["healthy"] is False
+
+
+def said(text: str) -> dict[str, Facts]:
+    return all_facts(m2=bare_facts(units=UNITS, said={"nexus-worker.service": text}))
+
+
+def test_an_agent_that_consul_refuses_is_a_problem() -> None:
+    """A running agent whose token is gone is told with its host, its own words and the way out; also in the JSON."""
+    words = "cannot read nexus/placement/m2/orders since 2026-11-25 03:00:00 UTC: 403 ACL not found"
+    health = assessed(facts=said(words))
+    assert health.problems == (f"m2: nexus-worker {words}: inv deploy mends its token",)
+    [host] = [h for h in json.loads(json.dumps(health.json()))["hosts"] if h["name"] == "m2"]
+    assert host["deaf"] == {"nexus-worker.service": words}
+
+
+@pytest.mark.parametrize("words", ["reads and writes Consul", "has not heard of Consul yet", ""])
+def test_an_agent_that_is_well_is_no_problem(words: str) -> None:
+    """Nor is one of an older version, which says nothing."""
+    assert assessed(facts=said(words)).problems == ()
+
+
+def test_without_a_leader_the_agents_words_are_not_repeated() -> None:
+    """Nobody can write then; one line is enough."""
+    facts = said("cannot write nexus/report/m2/state since 2026-11-25 03:00:00 UTC: 500 No cluster leader")
+    assert assessed(replace(HEALTHY, leader=None), facts).problems == ("the cluster has no raft leader",)
+
+
+def test_lost_tokens_are_a_problem() -> None:
+    """What Consul lacks of its tokens is told, each with the way out."""
+    [problem] = assessed(replace(HEALTHY, acls=("+ token worker/w1",))).problems
+    assert problem == "Consul's ACLs are not as wanted: + token worker/w1: inv deploy mends it"

@@ -33,7 +33,7 @@ def with_identity(content: bytes | None) -> Facts:
 def test_the_identity_that_a_deploy_writes_reads_back() -> None:
     """A deployed host has the cluster's name and id, its level and its secrets' serial; a new host has no identity."""
     assert identities({"m1": facts_of(wanted("m1")), "new": bare_facts()}) == {
-        "m1": Identity("prod", "0123456789abcdef", 3, 1)}  # fmt: skip
+        "m1": Identity("prod", "0123456789abcdef", 3, 1, ("manager",))}  # fmt: skip
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"null", b"{}", b'{"cluster": "x"}', b"\xff\xfe"])

@@ -60,6 +60,7 @@ NeedDaemonReload=no
 Id=caddy.service
 NeedDaemonReload=yes
 
+said nexus-worker.service cannot read nexus/placement/w1/orders since 2026-11-25 03:00:00 UTC: 403 ACL not found
 current-manifest user\tconsul\t/var/lib/consul
 current-manifest file\t/etc/consul.d/consul.hcl\t0640\troot\tconsul\t{sha(HCL)}
 current-manifest unit\tconsul.service\tenabled\tactive\t1111\t-
@@ -137,6 +138,13 @@ def test_the_firewalls_rules_are_read(lines: str, due: RulesFact | None) -> None
     """What was loaded and what is in force are told apart; half a record is none."""
     text = "".join(line for line in RECORDED.splitlines(keepends=True) if not line.startswith("rules-"))
     assert parse("m1", output_of(text + lines)).rules == due
+
+
+def test_what_agents_say_is_read() -> None:
+    """An agent's own words come whole; an agent that says nothing has no entry."""
+    assert parse("m1", output_of()).said == {
+        "nexus-worker.service": "cannot read nexus/placement/w1/orders since 2026-11-25 03:00:00 UTC: 403 ACL not found"
+    }
 
 
 def test_the_lock_is_read() -> None:

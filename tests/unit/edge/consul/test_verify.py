@@ -54,7 +54,7 @@ def checks(*reachable: str) -> dict[str, Check]:
 def test_when_no_host_answers_nothing_passes() -> None:
     """With no host reached, each check is a FAIL with a reason, and none breaks off the others."""
     found = checks()
-    assert len(found) == 8
+    assert len(found) == 9
     assert [check.name for check in found.values() if check.passed or not check.detail] == []
     assert found[API].detail == "m1, m2 could not be reached"
     assert found[LOGS].detail == "m1, m2, w1 could not be reached"
@@ -100,3 +100,16 @@ def test_what_consul_refuses_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(verify, "Consul", failing)
     found = checks("m1", "m2")[API]
     assert (found.passed, found.detail) == (False, "m1: Consul refused /v1/status/leader: 500 No cluster leader")
+
+
+def test_a_deaf_agent_and_a_lost_token_fail_their_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """verify names the agent that runs and is not heard, and what Consul lacks."""
+    monkeypatch.setattr(verify, "Consul", Answering)
+    words = {"nexus-worker.service": "cannot read nexus/placement/w1/orders since now: 403 ACL not found"}
+    facts = {h.name: bare_facts(said=words) for h in CLUSTER.hosts}
+    remotes: Any = {h.name: SimpleNamespace(host=h, run=lambda *_, **__: Result(1, b"", "")) for h in CLUSTER.hosts}
+    health = assess(CLUSTER, facts, {}, ConsulStatus(acls=("+ token worker/w1",)))
+    found = {check.name: check for check in verify.verify(remotes, health)}["the agents read and write Consul"]
+    assert not found.passed
+    assert "w1: nexus-worker.service cannot read nexus/placement/w1/orders" in found.detail
+    assert found.detail.endswith("Consul's ACLs: + token worker/w1")
