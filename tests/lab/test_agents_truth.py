@@ -30,3 +30,40 @@ def test_a_deleted_token_is_seen_and_put_back(lab: Lab) -> None:
     eventually(lambda: "w1" not in problems(lab), 60, lambda: lab.status()["problems"])
     assert "nothing changed" in lab.deploy()
     assert "reads and writes Consul" in lab.run("w1", "systemctl show -P StatusText nexus-worker")
+
+
+_LOSE_FOLDER = "systemctl stop consul; rm -rf /var/lib/consul/*; systemctl start consul"
+
+
+def node_id(lab: Lab, host: str) -> str:
+    """As the catalogue has it."""
+    rows = (line.split() for line in lab.consul("m1", "catalog nodes -detailed").splitlines())
+    return next(row[1] for row in rows if row[0] == host)
+
+
+@pytest.mark.parametrize("host", ["m2", "w1"])
+def test_a_host_without_its_data_folder_comes_back_as_itself(lab: Lab, host: str) -> None:
+    """Wiped, it has the id that it had, is healthy, and logs no refusal; the next deploy finds nothing to change."""
+    before = node_id(lab, host)
+    lab.run(host, _LOSE_FOLDER)
+    eventually(lambda: lab.status()["healthy"], 60, lambda: lab.status()["problems"])
+    assert node_id(lab, host) == before
+    assert "reserved by node" not in lab.run(host, "journalctl -u consul --since -60s -o cat")
+    assert "nothing changed" in lab.deploy()
+
+
+@pytest.mark.long
+def test_an_older_hosts_id_is_kept_and_a_clash_is_told(lab: Lab) -> None:
+    """As before an upgrade, Consul made the id: a clash shows in status, the runbook's way out works, and
+    from the next deploy on its settings name that id."""
+    lab.run("m2", "sed -i /node_id/d /etc/consul.d/consul.hcl; " + _LOSE_FOLDER)
+    eventually(lambda: "m2: Consul runs as node" in problems(lab), 60, lambda: lab.status()["problems"])
+    lab.run("m2", "systemctl stop consul")
+    lab.consul("m1", "force-leave m2")
+    lab.run("m2", "systemctl start consul")
+    eventually(lambda: lab.status()["healthy"], 60, lambda: lab.status()["problems"])
+    own = lab.run("m2", "cat /var/lib/consul/node-id").strip()
+    lab.deploy()
+    assert own == node_id(lab, "m2")
+    assert own in lab.run("m2", "cat /etc/consul.d/consul.hcl")
+    assert lab.status()["healthy"]

@@ -22,6 +22,7 @@ class ConsulStatus:
     leader: node name of the raft leader; voters: node names in the raft quorum
     members: node name -> alive
     acls: what Consul lacks of its policies and tokens, a line each (`acl.drift`)
+    reserved: node name -> (id that its Consul runs as, id that the catalogue has of that name), where they differ
     foreign_services: services that our agents do not run, by name: (passing, all) instances
     """
 
@@ -32,6 +33,7 @@ class ConsulStatus:
     foreign_services: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     services_health: ServicesHealth = field(default_factory=ServicesHealth)
     acls: tuple[str, ...] = ()
+    reserved: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class Health:
             # without a leader nobody can write: one line says so already
             *(problem for host in self.hosts if consul.leader for problem in _deaf_problems(host)),
             *(f"Consul's ACLs are not as wanted: {line}: inv deploy mends it" for line in consul.acls),
+            *(f"{name}: Consul runs as node {own} and cannot write its entry: the name is reserved for node {other}"
+              for name, (own, other) in sorted(consul.reserved.items())),
             *_primary_problems(consul),
             *(problem for service in consul.services_health.services for problem in _service_problems(service)),
             *(

@@ -25,6 +25,8 @@ CONSUL = "/usr/local/bin/consul"
 CONFIG_FOLDER = "/etc/consul.d"
 # A folder of its own: Consul warns about each PEM file directly in its config folder (measured).
 TLS_FOLDER = f"{CONFIG_FOLDER}/tls"
+SETTINGS = f"{CONFIG_FOLDER}/consul.hcl"
+NODE_ID_FILE = "/var/lib/consul/node-id"  # Consul's own, where the settings named no id at its first start
 UNIT = "/etc/systemd/system/consul.service"
 LEVELS = (1, 2, 3)
 FULL_LEVEL = 3
@@ -40,6 +42,7 @@ class ConsulView:
 
     version: str
     name: str
+    node_id: str
     cluster: str
     cluster_id: str
     datacenter: str
@@ -64,13 +67,13 @@ class SecretView:
 
 
 def consul_view(
-    cluster: Cluster, cluster_id: str, host: Host, own: Address, managers: tuple[str, ...],
+    cluster: Cluster, cluster_id: str, host: Host, node_id: str, own: Address, managers: tuple[str, ...],
     version: tuple[int, int, int], level: int,
 ) -> ConsulView:  # fmt: skip
     """Consul knows `ui_config` since 1.9, `tls {}` since 1.12 and `grpc_tls` since 1.14; older versions refuse them."""
     return ConsulView(
-        version=".".join(map(str, version)), name=host.name, cluster=cluster.name, cluster_id=cluster_id,
-        datacenter=cluster.datacenter, roles=host.roles, labels=tuple(sorted(host.labels.items())),
+        version=".".join(map(str, version)), name=host.name, node_id=node_id, cluster=cluster.name,
+        cluster_id=cluster_id, datacenter=cluster.datacenter, roles=host.roles, labels=tuple(sorted(host.labels.items())),
         address=own.bind, advertise=own.advertise, server=host.has("manager"), managers=managers,
         ui_config=version >= (1, 9, 0), grpc_tls=version >= (1, 14, 0), tls_block=version >= (1, 12, 0), level=level,
     )  # fmt: skip

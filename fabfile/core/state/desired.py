@@ -10,11 +10,12 @@ from ..model.cluster import Cluster, Host
 from ..model.secrets import Secrets
 from . import agents
 from .artifacts import Artifact, Program
-from .consul import CONFIG_FOLDER, CONSUL, FULL_LEVEL, TLS_FOLDER, consul_part, consul_view
+from .consul import CONFIG_FOLDER, CONSUL, FULL_LEVEL, NODE_ID_FILE, TLS_FOLDER, consul_part, consul_view
 from .firewall import PATHS as FIREWALL_PATHS
 from .firewall import firewall_part, firewall_view
 from .identity import IDENTITY
 from .manifest import Account, File, Folder, Manifest, Unit, stamp, text_file
+from .node_ids import derived_node_id
 from .render import render
 from .topology import Address
 
@@ -29,7 +30,8 @@ PATHS = (
     CONSUL, CADDY, IDENTITY, "/etc/caddy/Caddyfile", *FIREWALL_PATHS,
     *(f"{CONFIG_FOLDER}/{name}" for name in ("consul.hcl", "secret-tokens.hcl", "secret-gossip.hcl")),
     *(f"{TLS_FOLDER}/{name}" for name in ("ca.pem", "cert.pem", "secret-key.pem")),
-    *agents.PATHS, *(SYSTEMD + unit for unit in UNITS if unit not in agents.UNITS and SYSTEMD + unit not in FIREWALL_PATHS),
+    *agents.PATHS, NODE_ID_FILE,
+    *(SYSTEMD + unit for unit in UNITS if unit not in agents.UNITS and SYSTEMD + unit not in FIREWALL_PATHS),
 )  # fmt: skip
 
 
@@ -51,6 +53,7 @@ class ClusterContext:
     kept_ports: host name -> the services' ports that its rules open now
     levels: host name -> its security level (see `consul`); a host that is not there gets the full one
     ssh_ports: host name -> the ports on which its sshd was seen; ufw: names of the hosts whose firewall ufw manages
+    node_ids: host name -> the id of its Consul node, of hosts that have one already
     """
 
     cluster: Cluster
@@ -64,6 +67,7 @@ class ClusterContext:
     levels: Mapping[str, int] = field(default_factory=dict)
     ssh_ports: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     ufw: frozenset[str] = frozenset()
+    node_ids: Mapping[str, str] = field(default_factory=dict)
 
 
 def desired(context: ClusterContext, host: Host, binaries: Mapping[Program, Artifact]) -> Manifest:
@@ -112,7 +116,8 @@ def _firewall(context: ClusterContext, host: Host) -> Manifest:
 def _consul(context: ClusterContext, host: Host, artifact: Artifact, level: int) -> Manifest:
     managers = tuple(context.addresses[m.name].advertise for m in context.cluster.having("manager"))
     own = context.addresses[host.name]
-    view = consul_view(context.cluster, context.cluster_id, host, own, managers, artifact.version, level)
+    node_id = context.node_ids.get(host.name) or derived_node_id(context.cluster_id, host.name)
+    view = consul_view(context.cluster, context.cluster_id, host, node_id, own, managers, artifact.version, level)
     return consul_part(view, artifact, context.secrets)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from consul import ConsulException
@@ -125,7 +125,12 @@ class Consul(BaseConsul):  # type: ignore[misc]
 
 def members(consul: Consul) -> dict[str, bool]:
     """Node name -> whether it is alive, as this agent sees the gossip pool."""
-    return {m["Name"]: m["Status"] == _ALIVE for m in consul.agent.members()}
+    return alive(consul.agent.members())
 
 
-__all__ = ["PORT", "Consul", "ConsulApiError", "ConsulException", "members"]
+def alive(pool: Iterable[Mapping[str, Any]]) -> dict[str, bool]:
+    """The same, of a list of members as the API gives it."""
+    return {m["Name"]: m["Status"] == _ALIVE for m in pool}
+
+
+__all__ = ["PORT", "Consul", "ConsulApiError", "ConsulException", "alive", "members"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from ..disk.vault import Vault
 from ..ssh.connection import Remote
 from ..ssh.fleet import Fleet
 from .acl_drift import drift
-from .client import Consul, members
+from .client import Consul, alive
 
 T = TypeVar("T")
 
@@ -35,17 +35,17 @@ def consul_status(servers: Iterable[Remote]) -> ConsulStatus:
     for remote in servers:
         consul = Consul(remote)
         try:
-            alive = members(consul)
+            pool = consul.agent.members()
         except HostError:
             continue
         try:
-            return _full_status(remote, consul, alive)
+            return _full_status(remote, consul, pool)
         except HostError:
-            return ConsulStatus(server=remote.host.name, members=alive)
+            return ConsulStatus(server=remote.host.name, members=alive(pool))
     return ConsulStatus()
 
 
-def _full_status(remote: Remote, consul: Consul, alive: dict[str, bool]) -> ConsulStatus:
+def _full_status(remote: Remote, consul: Consul, pool: list[dict[str, Any]]) -> ConsulStatus:
     raft = consul.request("GET", "/v1/operator/raft/configuration")["Servers"]
     leader = next((s["Node"] for s in raft if s["Leader"]), None)
     health = consul.request("GET", "/v1/health/state/any?stale")
@@ -59,10 +59,24 @@ def _full_status(remote: Remote, consul: Consul, alive: dict[str, bool]) -> Cons
         remote.host.name,
         leader,
         tuple(sorted(s["Node"] for s in raft if s["Voter"])),
-        alive,
+        alive(pool),
         services,
         read_services_health(kv_entries(consul), health),
+        reserved=reserved(pool, consul.request("GET", "/v1/catalog/nodes?stale")),
     )
+
+
+def reserved(pool: Iterable[Mapping[str, Any]], nodes: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
+    """Node name -> (id in the gossip pool, id in the catalogue), of those that run under another id than the catalogue has.
+
+    Consul refuses all that such a node writes of itself, for ever. `pool`, `nodes`: as its HTTP API lists them.
+    """
+    ids = {str(m["Name"]): str(m["Tags"].get("id", "")) for m in pool}
+    return {
+        name: (ids[name], node["ID"])
+        for node in nodes
+        if ids.get(name := str(node["Node"])) and node.get("ID") and node["ID"] != ids[name]
+    }
 
 
 def kv_entries(consul: Consul, stale: bool = False) -> list[dict[str, Any]]:

@@ -81,7 +81,8 @@ def _agents_hear(health: Health) -> Check:
     deaf = [f"{h.host.name}: {unit} {words}" for h in health.hosts for unit, words in h.deaf.items()]
     lost = [f"Consul's ACLs: {line}" for line in health.consul.acls]
     unreachable = _unreachable([h.host.name for h in health.hosts if not h.reachable])
-    faults = [*deaf, *lost, *([unreachable] if unreachable else [])]
+    mute = [f"{name}: Consul cannot write its own entry" for name in sorted(health.consul.reserved)]
+    faults = [*deaf, *mute, *lost, *([unreachable] if unreachable else [])]
     return Check("the agents read and write Consul", not faults, "; ".join(faults) or "with the tokens that they have")
 
 

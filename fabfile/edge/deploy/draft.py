@@ -23,6 +23,7 @@ from ...core.state.desired import ClusterContext, desired
 from ...core.state.facts import Facts
 from ...core.state.firewall import open_service_ports
 from ...core.state.moves import Step, former_addresses, let_in_besides, rules_only
+from ...core.state.node_ids import kept_node_ids
 from ...core.state.plan import HostPlan, diff
 from ...core.state.topology import Address, addresses
 from ..artifacts import agents_zipapp as agents
@@ -181,6 +182,7 @@ def draft(
         levels={h.name: security_levels.level_of(h.name, deployed, level or levels[-1]) for h in selected},
         ssh_ports={name: (fact.ssh_port,) for name, fact in facts.items() if fact.ssh_port},
         ufw=frozenset(name for name, fact in facts.items() if fact.ufw),
+        node_ids=kept_node_ids(facts),
     )  # fmt: skip
     plans = _plans(context, selected, builds, facts, step)
     acl_stale = bool(drift) or state.acl() != acl.digest(acl.wanted(cluster, secrets))

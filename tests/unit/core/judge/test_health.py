@@ -211,3 +211,9 @@ def test_lost_tokens_are_a_problem() -> None:
     """What Consul lacks of its tokens is told, each with the way out."""
     [problem] = assessed(replace(HEALTHY, acls=("+ token worker/w1",))).problems
     assert problem == "Consul's ACLs are not as wanted: + token worker/w1: inv deploy mends it"
+
+
+def test_a_consul_that_cannot_write_its_entry_is_a_problem() -> None:
+    """A node that came back under a new id is told, with both ids."""
+    [problem] = assessed(replace(HEALTHY, reserved={"m2": ("new-id", "old-id")})).problems
+    assert problem == "m2: Consul runs as node new-id and cannot write its entry: the name is reserved for node old-id"
