@@ -7,7 +7,6 @@ outlives the operator's process. Its task is in a file, so that `chaos.heal` can
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -16,13 +15,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..core.errors import HostError, NexusError
-from ..core.resources import ROOT
 from . import engine, keys
 from .compose import NODES, container
 from .engine import Engine
 from .nodes import STATE, await_ssh
 
-_POLL_PAUSE = 0.5  # seconds
+# A file of its own, without imports of ours: `python -m` would take any random.py beside hosts.yml for Python's own.
+_RESTORER = Path(__file__).with_name("restore_power.py")
 
 
 class LabPower:
@@ -36,8 +35,8 @@ class LabPower:
         order = _order_file(self._root, host)
         order.parent.mkdir(mode=0o700, exist_ok=True)
         keys.write(order, json.dumps({"host": host, "until": time.time() + seconds}))
-        argv = [sys.executable, "-m", __name__, str(self._root), host]
-        subprocess.Popen(argv, cwd=ROOT, env=dict(self._docker.env), start_new_session=True, stdin=subprocess.DEVNULL,
+        argv = [sys.executable, "-I", str(_RESTORER), str(order), container(host)]
+        subprocess.Popen(argv, cwd="/", env=dict(self._docker.env), start_new_session=True, stdin=subprocess.DEVNULL,
                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
 
     def off(self, host: str) -> None:
@@ -86,23 +85,3 @@ def power_of(hosts: Iterable[tuple[str, str]], root: Path = STATE) -> LabPower |
 def _order_file(root: Path, host: str) -> Path:
     """Says when the host gets its power back."""
     return root / "power" / f"{host}.json"
-
-
-def _restore_at_deadline(root: Path, host: str) -> None:
-    """The process of `arm`: restores the power at the deadline; ends earlier if the order changes or is gone."""
-    file = _order_file(root, host)
-    order = file.read_text()
-    until = float(json.loads(order)["until"])
-    while time.time() < until:
-        time.sleep(_POLL_PAUSE)
-        try:
-            if file.read_text() != order:
-                return  # a later drill has replaced it
-        except OSError:
-            return  # the power is on
-    subprocess.run(["docker", "start", container(host)], env=os.environ, capture_output=True, check=False)
-    file.unlink(missing_ok=True)
-
-
-if __name__ == "__main__":
-    _restore_at_deadline(Path(sys.argv[1]), sys.argv[2])

@@ -52,8 +52,10 @@ def program(path: Path, body: str) -> None:
     path.chmod(0o755)
 
 
-def inv(copy: Path, *words: str, path: Path | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    env = {"PATH": str(path) if path else os.environ["PATH"], "HOME": str(copy), "LANG": "C.UTF-8"}
+def inv(
+    copy: Path, *words: str, path: Path | None = None, cwd: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": str(path) if path else os.environ["PATH"], "HOME": str(copy), "LANG": "C.UTF-8", **variables}
     return subprocess.run(
         [copy / "inv", *words], cwd=cwd or copy, env=env, capture_output=True, text=True, timeout=60, check=False,
         stdin=subprocess.DEVNULL,
@@ -74,12 +76,66 @@ def test_help_and_list_work_and_the_launcher_is_silent(copy: Path, tmp_path: Pat
 
 
 def test_words_reach_invoke_as_they_are(copy: Path) -> None:
-    """Arguments with blanks, quotes and globs are passed on untouched, behind the search root."""
+    """Arguments with blanks, quotes and globs are passed on untouched, to an isolated Python."""
     make_ready(copy)
     program(copy / ".venv/bin/python", "printf '%s\\n' \"$@\"; exit 7")
     done = inv(copy, "a b", "*", "", "it's")
-    assert done.stdout.splitlines() == ["-m", "invoke", "--search-root", str(copy), "a b", "*", "", "it's"]
+    assert done.stdout.splitlines() == ["-I", str(copy / "tasks.py"), "a b", "*", "", "it's"]
     assert done.returncode == 7
+
+
+def plant(folder: Path) -> Path:
+    """Files that tell when they are run, by the names of Python's modules, of our libraries and of our own code."""
+    names = {
+        *sys.stdlib_module_names, "sitecustomize", "usercustomize", "invoke", "fabric", "paramiko", "yaml", "rich", "jinja2",
+        "consul", "tasks", "fabfile", "bench", "nexus_ops", ".invoke",
+    }  # fmt: skip
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        if not (folder / f"{name}.py").exists() and not (folder / name).is_dir():
+            (folder / f"{name}.py").write_text(f"open({str(folder / 'ran')!r}, 'a').write({name!r} + ' ')\n")
+    return folder
+
+
+HOSTS = "cluster: c\nhosts: {m1: {ssh: 192.0.2.1, roles: [manager, worker]}}\n"
+SERVICES = "services: {web: {command: run, port: 8080}}\n"
+# All that the commands import, also what they import late; one that says where modules come from.
+EVERYTHING = """
+import importlib, pkgutil, sys, fabfile, random, invoke
+for module in pkgutil.walk_packages(fabfile.__path__, "fabfile."):
+    importlib.import_module(module.name)
+"""
+
+
+@pytest.mark.parametrize("beside", ["hosts.yml", "inv"])
+def test_no_python_file_of_the_current_folder_is_run(copy: Path, tmp_path: Path, beside: str) -> None:
+    """Not beside hosts.yml, and not in the checkout itself, whatever it is called; not by way of PYTHONPATH either."""
+    make_ready(copy)
+    folder = plant(copy if beside == "inv" else tmp_path / "operators")
+    (folder / "hosts.yml").write_text(HOSTS)
+    (folder / "services.yml").write_text(SERVICES)
+    (folder / "invoke.yaml").write_text("tasks: {executor_class: random.Executor}\n")
+    for words in (["--list"], ["status"], ["plan", "--json"], ["chaos.list"], ["service.keys"], ["secrets.export", "/x"]):
+        done = inv(copy, *words, cwd=folder, PYTHONPATH=f":.:{folder}", PYTHONSTARTUP=str(folder / "random.py"))
+        assert "Traceback" not in done.stderr
+        assert done.stdout or "error: " in done.stderr
+    tasks = copy / "tasks.py"
+    tasks.write_text(tasks.read_text().partition("if __name__")[0] + EVERYTHING)
+    assert inv(copy, cwd=folder).stderr == ""
+    assert not (folder / "ran").exists(), (folder / "ran").read_text()
+
+
+@pytest.mark.parametrize("text", ["a: [", "run: 7\n", "tasks: {executor_class: os.Nothing}\n", "\0"])
+def test_settings_of_invoke_do_not_count(copy: Path, tmp_path: Path, text: str) -> None:
+    """Neither the home folder's nor the current one's nor variables: no task needs one, and a broken one stops nothing."""
+    make_ready(copy)
+    for name in (".invoke.yaml", "invoke.yaml", ".invoke.json", "invoke.json"):
+        (copy / name).write_text(text)
+    runtime = str(copy / "invoke.yaml")
+    variables = {"INVOKE_TASKS_EXECUTOR_CLASS": "os.x", "INVOKE_RUN_DRY": "x"}
+    done = inv(copy, "chaos.list", cwd=copy, INVOKE_RUNTIME_CONFIG=runtime, **variables)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert inv(copy, "--config", "x", "plan").stderr.startswith("error: inv --config: there is no such option")
 
 
 def test_without_python_it_says_so(copy: Path, bare: Path) -> None:
@@ -104,8 +160,8 @@ PRETENDER = """
 case "$*" in
   *version_info*) exit 0 ;;
   -V) echo 'Python 3.12.0' ;;
-  "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
-  "-m pip "*) PIP ;;
+  "-I -m venv "*) mkdir -p "$4/bin"; cp "$0" "$4/bin/python" ;;
+  "-I -m pip "*) PIP ;;
   *) printf 'ran %s\\n' "$*" ;;
 esac
 """
@@ -115,7 +171,7 @@ def test_a_first_run_is_told_and_stamped(copy: Path, bare: Path) -> None:
     """The first run says what it does, installs from the lock, and the next one is silent."""
     program(bare / "python3", PRETENDER.replace("PIP", "exit 0"))
     first = inv(copy, "plan", path=bare)
-    assert (first.returncode, first.stdout) == (0, f"ran -m invoke --search-root {copy} plan\n")
+    assert (first.returncode, first.stdout) == (0, f"ran -I {copy}/tasks.py plan\n")
     assert "making .venv with Python 3.12.0" in first.stderr
     assert (copy / ".venv/.stamp").read_bytes() == (copy / "requirements.lock").read_bytes()
     second = inv(copy, "plan", path=bare)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +152,16 @@ def test_only_our_own_dockerd_has_a_pid(tmp_path: Path, content: str | None) -> 
     if content is not None:
         (tmp_path / "dockerd.pid").write_text(content)
     assert daemon.our_pid(tmp_path) is None
+
+
+def test_the_power_comes_back_by_a_process_that_runs_nothing_else(tmp_path: Path) -> None:
+    """At its time, by Docker's own command, and with no Python file of the current folder."""
+    (tmp_path / "random.py").write_text("raise SystemExit(1)")
+    (tmp_path / "docker").write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/called\n')
+    (tmp_path / "docker").chmod(0o755)
+    order = tmp_path / "m1.json"
+    order.write_text(json.dumps({"host": "m1", "until": 0}))
+    argv = [sys.executable, "-I", str(ROOT / "fabfile/lab/restore_power.py"), str(order), compose.container("m1")]
+    subprocess.run(argv, cwd=tmp_path, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=True, timeout=20)
+    assert (tmp_path / "called").read_text() == f"start {compose.container('m1')}\n"
+    assert not order.exists()
