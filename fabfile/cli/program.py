@@ -8,6 +8,7 @@ for `nexus`, where Python reads it before any line of ours; `inv` passes it over
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from typing import Any
 
 from invoke.config import Config
@@ -16,6 +17,8 @@ from invoke.program import Program
 
 from ..core.version import VERSION
 from .console import output
+from .console.closed_pipes import end_quietly
+from .console.terminal import guard_output
 from .namespace import namespace
 
 _OPTIONS = frozenset(
@@ -56,8 +59,15 @@ def main(name: str = "nexus") -> None:
     """The entry point. Without arguments it lists the commands."""
     output.program = name
     words: dict[str, Any] = {"name": "Nexus Ops", "binary": name, "binary_names": [name], "version": VERSION}
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that has no arrow is no reason to stop
+    guard_output()
     program = _Program(namespace=namespace(), config_class=_Defaults, **words)
-    program.run(sys.argv if len(sys.argv) > 1 else [*sys.argv, "--list"])
+    try:
+        program.run(sys.argv if len(sys.argv) > 1 else [*sys.argv, "--list"])
+    finally:
+        end_quietly()
 
 
 if __name__ == "__main__":

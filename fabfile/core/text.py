@@ -5,17 +5,29 @@ from __future__ import annotations
 import re
 from datetime import datetime, timezone
 
-# Controls (a terminal obeys them, XML forbids them), marks that turn the direction of the text around them,
+# Controls (a terminal obeys them, XML forbids them), marks that turn the direction of the text around them or are not seen,
 # halves of surrogate pairs and the two non-characters that XML forbids.
 _INVISIBLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff"
+    "\U000e0000-\U000e007f]"
 )
 _SPACES = "\t\n\r\x0b\x0c\x85\u2028\u2029"
 
 
+def harmless(text: str) -> str:
+    """The text as a terminal may have it, lines and tabs as they are: any other invisible character as `\\x1b`."""
+    return text if text.isprintable() else _INVISIBLE.sub(lambda m: m[0] if m[0] in "\t\n" else _escaped(m[0]), text)
+
+
 def visible(text: str) -> str:
-    """One line of harmless text: white space becomes a space, any other invisible character U+FFFD."""
-    return _INVISIBLE.sub(lambda match: " " if match[0] in _SPACES else "\ufffd", text)
+    """One line of harmless text: white space becomes a space, any other invisible character is shown as `\\x1b`."""
+    return _INVISIBLE.sub(lambda match: " " if match[0] in _SPACES else _escaped(match[0]), text)
+
+
+def _escaped(char: str) -> str:
+    """`\\x1b`, `\\u202e`, `\\U000e0041`"""
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def seconds(value: float | None, if_none: str = "never seen") -> str:

@@ -10,6 +10,7 @@ import gc
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from invoke.exceptions import Exit
@@ -18,9 +19,10 @@ from invoke.tasks import task
 from ...core.errors import NexusError, Refused
 from ...core.resources import INSTALLED
 from ...edge.disk.paths import display_path
-from .closed_pipes import exit_if_unread
+from .closed_pipes import flush_output
 from .options import Command, convert
-from .output import say, show_errors
+from .output import print_error_json, print_json, say, show_errors
+from .terminal import harmless_output
 
 HELP: Mapping[str, str] = {
     "hosts": "which hosts: all, roles, names, globs, comma lists, !name (default: all)",
@@ -29,6 +31,8 @@ HELP: Mapping[str, str] = {
     "yes": "do not ask",
     "debug": "show the traceback of an error",
 }
+
+INTERRUPTED = "interrupted: every host is as it was or as it should be; the same command goes on from here"
 
 
 def command(checkout_only: bool = False, **task_options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -43,30 +47,50 @@ def command(checkout_only: bool = False, **task_options: Any) -> Callable[[Calla
         @functools.wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> Any:
             gc.freeze()  # imported modules never become garbage: collections skip them
-            try:
-                _refuse_host_flag(args)
-                if checkout_only and INSTALLED:
-                    raise Refused("this command is part of a checkout of the project, and this is an installed copy",
-                                  "clone the project, and run ./inv there")  # fmt: skip
-                result = function(*args, **convert(kwargs, parameters, help_))
-                exit_if_unread()
-                return result
-            except (NexusError, OSError, UnicodeError) as error:
-                if isinstance(error, BrokenPipeError):
-                    exit_if_unread()
-                show_errors(error if isinstance(error, NexusError) else _system_error(error))
-                if kwargs.get("debug"):
-                    raise
-                raise Exit(code=1) from None
-            except KeyboardInterrupt:
-                say("interrupted: every host is as it was or as it should be; the same command goes on from here")
-                raise Exit(code=130) from None
+            with harmless_output():
+                return _run(lambda: checked(*args, **kwargs), kwargs)
+
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            _refuse_host_flag(args)
+            if checkout_only and INSTALLED:
+                raise Refused("this command is part of a checkout of the project, and this is an installed copy",
+                              "clone the project, and run ./inv there")  # fmt: skip
+            return function(*args, **convert(kwargs, parameters, help_))
 
         parameters = inspect.signature(function).parameters
         help_ = {k: v for k, v in {**HELP, **extra_help}.items() if k in parameters}
         return task(klass=Command, help=help_, **task_options)(guarded)
 
     return wrap
+
+
+def _run(task_body: Callable[[], Any], options: Mapping[str, Any]) -> Any:
+    """Runs a task's function, and turns its errors into words and exit codes."""
+    try:
+        try:
+            result = task_body()
+        except Exit:
+            flush_output()
+            raise
+        flush_output()
+        return result
+    except (NexusError, OSError, UnicodeError) as error:
+        if isinstance(error, BrokenPipeError):
+            flush_output()
+        told = error if isinstance(error, NexusError) else _system_error(error)
+        show_errors(told)
+        with suppress(OSError):  # the disk that is full may be stdout's
+            if options.get("json"):
+                print_error_json(told)
+            flush_output()
+        if options.get("debug"):
+            raise
+        raise Exit(code=1) from None
+    except KeyboardInterrupt:
+        say(INTERRUPTED)
+        if options.get("json"):
+            print_json({"error": "interrupted", "hint": INTERRUPTED})
+        raise Exit(code=130) from None
 
 
 def _refuse_host_flag(args: Sequence[Any]) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 from ...core.errors import ApplyError, NexusError, Refused, Several
+from ...core.text import harmless
+from .terminal import console
 
 program = "inv"  # what the operator typed: `nexus` where that is the program (see cli.program)
 
@@ -41,6 +43,14 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2, default=str))
 
 
+def print_error_json(error: NexusError) -> None:
+    """What show_errors says, for a program that reads stdout. Several errors: each with its own hint in `errors`."""
+    value: dict[str, object] = {"error": error.message, "hint": _with_program(error.hint)}
+    if isinstance(error, Several) and len(error.errors) > 1:
+        value["errors"] = [{"error": one.message, "hint": _with_program(one.hint)} for one in error.errors]
+    print_json(value)
+
+
 def confirm(question: str, yes: bool) -> None:
     """Refused unless the operator confirms. Without a terminal, --yes is needed."""
     if yes:
@@ -55,14 +65,13 @@ def confirm(question: str, yes: bool) -> None:
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A plain table on stdout. It is readable without colour and in 80 columns."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     grid = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for row in rows:
-        grid.add_row(*(Text(cell, style=_style(cell)) for cell in row))
-    Console(soft_wrap=False).print(grid)
+        grid.add_row(*(Text(harmless(cell), style=_style(cell)) for cell in row))
+    console().print(grid)
 
 
 def _style(cell: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ from ..console.command import command
 from ..console.inputs import load_inventory
 from ..console.options import comma_list
 from ..console.output import confirm, print_json, say, show_errors
+from ..console.terminal import console
 from ..views import drill_view
 
 _HELP = {
@@ -73,7 +73,7 @@ def _run_one(fault: Fault, values: dict[str, str], options: dict[str, Any]) -> N
             if options["json"]:
                 print_json(drill_view.plan_json(prepared.plan))
             else:
-                drill_view.show_plan(prepared.plan, sys.stdout)
+                drill_view.show_plan(prepared.plan, stderr=False)
             return
         drill_view.show_plan(prepared.plan)
         confirm(f"Do this to {cluster.name}?", options["yes"])
@@ -111,7 +111,7 @@ def list_(c: Context, drill: str = "", json: bool = False, inventory_: str = "",
     if json:
         print_json([as_json(fault, table) for fault in faults])
     else:
-        show(faults, table)
+        show(faults, table, console())
 
 
 @command()
@@ -142,8 +142,6 @@ def report(
     inventory_: str = "", debug: bool = False,
 ) -> None:  # fmt: skip
     """List the drills that were run, newest last; of one drill, its last run beside those before it."""
-    from rich.console import Console
-
     from ...drills.faults.catalogue import fault_named
     from ...drills.report import store
     from ...drills.report.summary import runs_table
@@ -157,7 +155,7 @@ def report(
     if json:
         drill_view.print_records(pages)
         return
-    Console().print(runs_table([record for record, _ in pages]))
+    console().print(runs_table([record for record, _ in pages]))
     if not kept:
         say("next: inv chaos.list, inv chaos.kill-service --dry-run")
     elif drill:

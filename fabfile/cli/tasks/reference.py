@@ -11,6 +11,7 @@ from invoke.context import Context
 from ...core.resources import ROOT
 from ..console.command import command
 from ..console.output import print_json, say
+from ..console.terminal import console
 
 if TYPE_CHECKING:
     from ...core.config.key_docs import Row
@@ -45,18 +46,17 @@ def _show(rows: Sequence[Row], document: dict[str, Any], json: bool, schema: boo
 
 def _blocks(rows: Sequence[Row]) -> None:
     """A block for each key: a table with this much text does not fit 80 columns."""
-    from rich.console import Console
     from rich.padding import Padding
     from rich.text import Text
 
-    console = Console(highlight=False)
+    terminal = console()
     for row in rows:
-        console.print(Text(_plain(row.key), style="bold"))
+        terminal.print(Text(_plain(row.key), style="bold"))
         for name, text in (("", row.doc), ("default", row.default), ("range", row.range)):
             if text:
-                console.print(Padding(Text(f"{name}: {_plain(text)}" if name else _plain(text)), (0, 0, 0, 4)))
+                terminal.print(Padding(Text(f"{name}: {_plain(text)}" if name else _plain(text)), (0, 0, 0, 4)))
         if row.replaces == "yes":
-            console.print(Padding(Text("a change replaces the running instances, one by one"), (0, 0, 0, 4)))
+            terminal.print(Padding(Text("a change replaces the running instances, one by one"), (0, 0, 0, 4)))
 
 
 def _plain(markdown: str) -> str:

@@ -12,6 +12,7 @@ from ...core.errors import InputError, Refused
 from ...core.model.cluster import Cluster
 from ...edge.disk.paths import output_path
 from ..console.output import print_json, say
+from ..console.terminal import console
 
 if TYPE_CHECKING:
     from ...drills.course.fault_driver import Power
@@ -93,15 +94,14 @@ def plan_json(plan: DrillPlan) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def show_plan(plan: DrillPlan, stream: Any = None) -> None:
-    from rich.console import Console
+def show_plan(plan: DrillPlan, stderr: bool = True) -> None:
     from rich.table import Table
     from rich.text import Text
 
     grid = Table.grid(padding=(0, 2, 0, 0))
     for name, text in plan_lines(plan):
         grid.add_row(Text(name, "bold red" if name == "FORCED" else "dim"), Text(text))
-    Console(file=stream or sys.stderr).print(grid)
+    console(stderr).print(grid)
 
 
 def run_prepared(fleet: Fleet, drill: PreparedDrill) -> tuple[Record, Path]:
@@ -123,11 +123,9 @@ def records_folder(cluster: Cluster) -> Path:
 
 def show_record(record: Record, kept: Sequence[Record], page: Path | None) -> None:
     """`kept`: the records so far, of any drill."""
-    from rich.console import Console
-
     from ...drills.report.summary import summary
 
-    Console().print(summary(record, kept, page))
+    console().print(summary(record, kept, page))
 
 
 def record_json(record: Record, page: Path | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...core.errors import HostError, InputError, NexusError, Refused
 from ..console.output import print_json, say, table
+from ..console.terminal import console
 from . import drill_view
 
 if TYPE_CHECKING:
@@ -97,14 +98,12 @@ def _not_run(fleet: Fleet, scheduled: ScheduledDrill, why: str, verdict: Verdict
 
 
 def show(records: Sequence[Record], page: Path, json: bool) -> None:
-    from rich.console import Console
-
     from ...drills.report.summary import runs_table
 
     if json:
         drill_view.print_records([(record, page) for record in records])
         return
-    Console().print(runs_table(records))
+    console().print(runs_table(records))
     for record in records:
         if record.verdict in ("FAIL", "UNKNOWN", "ABORTED"):
             print(f"{record.verdict} {record.drill}: {record.why}")

@@ -9,6 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from ...core.state.plan_text import describe
+from ..console.terminal import console
 
 if TYPE_CHECKING:
     from ...edge.deploy.draft import Draft
@@ -45,18 +46,17 @@ def plan_lines(draft: Draft, diffs: bool) -> Iterator[str]:
 
 def show_plan(draft: Draft, diffs: bool = True) -> None:
     """To stdout; coloured like a diff on a terminal that wants colour."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
+    terminal = console()
+    if not terminal.is_terminal:
         for line in plan_lines(draft, diffs):
             print(line)
         return
     for line in plan_lines(draft, diffs):
         sign = line.strip()[:1]
         style = {"+": "green", "-": "red", "~": "yellow", ">": "cyan", "@": "dim"}.get(sign, "")
-        console.print(Text(line, style=style if line.startswith("  ") else "bold"), soft_wrap=True)
+        terminal.print(Text(line, style=style if line.startswith("  ") else "bold"), soft_wrap=True)
 
 
 def plan_json(draft: Draft, diffs: bool = True) -> dict[str, object]:

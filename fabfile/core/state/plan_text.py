@@ -6,6 +6,7 @@ import difflib
 import os
 from collections.abc import Iterator
 
+from ..text import harmless
 from .plan import ChangeKind, FileChange, HostPlan
 
 
@@ -69,9 +70,4 @@ def _unified_diff(change: FileChange) -> Iterator[str]:
 
 def _lines(content: bytes) -> list[str]:
     """Lines that are safe on a terminal: a host's file must not move the operator's cursor."""
-    lines = content.decode("utf-8", "replace").splitlines()
-    return [line if line.isprintable() else "".join(map(_visible, line)) for line in lines]
-
-
-def _visible(char: str) -> str:
-    return char if char.isprintable() or char == "\t" else "\ufffd"
+    return [harmless(line) for line in content.decode("utf-8", "replace").splitlines()]

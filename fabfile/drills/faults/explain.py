@@ -33,8 +33,7 @@ def _titles(fault: Fault) -> dict[str, str]:
     return {fault.promise_key(): "", **{fault.promise_key(case): case.title for case in fault.special_cases}}
 
 
-def show(faults: Sequence[Fault], table: Mapping[str, Promise]) -> None:
-    console = Console(highlight=False)
+def show(faults: Sequence[Fault], table: Mapping[str, Promise], console: Console) -> None:
     width = min(console.width, _MAX_WIDTH)
     for fault in faults:
         console.print(Text(f"chaos.{fault.name}", style="bold"))
