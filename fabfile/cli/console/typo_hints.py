@@ -11,11 +11,13 @@ from invoke.program import Program
 from ...core.config.fault import shown
 from ...core.errors import InputError
 from .invoke_hooks import Method
-from .output import show_errors
+from .output import print_error_json, show_errors
 
 
 def explain_parse_errors(method: Method, program: Program) -> None:
     """Lets Invoke parse the command line, and replaces its parse error, which suggests nothing."""
+    _turn_help_around(program)
+    words = list(program.core.unparsed)
     try:
         method(program)
     except ParseError as error:
@@ -23,8 +25,27 @@ def explain_parse_errors(method: Method, program: Program) -> None:
         as_values = [value for value in values if value.startswith("-")]
         message = f"No idea what {as_values[0]!r} is!" if as_values else str(error)  # Invoke took an option for a value
         options = [*getattr(error.context, "flags", ()), *program.initial_context.flags]
-        show_errors(parse_error(message, getattr(error.context, "name", None), program.parser.contexts, options))
+        told = parse_error(message, getattr(error.context, "name", None), program.parser.contexts, options)
+        show_errors(told)
+        if "--json" in words or "-j" in words:
+            print_error_json(told)
         raise Exit(code=1) from None
+
+
+def _turn_help_around(program: Program) -> None:
+    """`service.scale --help` becomes `--help service.scale`: Invoke takes the option for the word that the command wants."""
+    words: list[str] = program.core.unparsed
+    words = words[: words.index("--")] if "--" in words else words  # behind it: of a command that runs elsewhere
+    if not {"--help", "-h"}.intersection(words):
+        return
+    contexts = {name: context for context in program.collection.to_contexts() for name in (context.name, *context.aliases)}
+    command = None
+    for word in words:
+        if command and (word == "--help" or (word == "-h" and "-h" not in command.flags)):
+            program.core[0].args["help"].set_value(command.name)
+            program.core.unparsed = []
+            return
+        command = contexts.get(word, command)
 
 
 def parse_error(message: str, command: str | None, commands: Iterable[str], options: Iterable[str]) -> InputError:

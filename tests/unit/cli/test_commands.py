@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,60 @@ def test_a_slip_is_told_with_what_comes_near(
 ) -> None:
     """Of commands and options alike, in one line and a hint, with exit code 1."""
     assert typed(*words.split()) == (1, [f"error: {told}", f"hint: {hint}"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["service.scale --help", "service.scale web --help", "service.scale web 3 --help", "service.logs -h", "promote --help",
+     "add-worker h --help", "secrets.rotate --yes --help", "consul --help", "plan --help", "plan service.stop --help",
+     "deploy --hosts w1 --help", "chaos.gameday --help"],
+)  # fmt: skip
+def test_help_behind_a_command_explains_it(typed: Callable[..., tuple[int, list[str]]], words: str) -> None:
+    """Whatever words the command wants, and wherever the option stands; the last command that was named."""
+    single = ("plan", "promote", "deploy", "consul", "add-worker")
+    named = [word for word in words.split() if word in single or "." in word][-1]
+    code, said = typed(*words.split())
+    assert (code, said[0].split()[:4]) == (0, ["Usage:", "inv", "[--core-opts]", named])
+
+
+def test_help_of_a_program_on_a_host_is_its_own(typed: Callable[..., tuple[int, list[str]]]) -> None:
+    """What stands behind `--` is not for us."""
+    assert typed("consul", "--host", "nope", "--", "members", "--help")[1][0].startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("status --json --inventory /nope", {"error": "/nope: is not there", "hint": "check --inventory and NEXUS_HOSTS"}),
+        ("plan --jsno --json", {"error": "plan --jsno: there is no such option; did you mean --json?",
+                                "hint": "inv --help plan"}),
+        ("events --json --lines x", {"error": "--lines x: is not a whole number",
+                                     "hint": "--lines: how many (default: 50; 0: all)"}),
+        ("chaos.list -j --drill x", None),
+    ],
+)  # fmt: skip
+def test_an_error_is_json_where_json_was_asked_for(
+    folder: Path, capsys: pytest.CaptureFixture[str], words: str, told: dict[str, str] | None
+) -> None:
+    """On stdout, for the program that reads it; the same words stand on stderr, for whoever reads the log."""
+    with pytest.raises(SystemExit) as ended:
+        Program(namespace=namespace()).run(["inv", *words.split()])
+    said = capsys.readouterr()
+    assert ended.value.code == 1
+    error = json.loads(said.out)
+    assert set(error) == {"error", "hint"}
+    assert told in (None, error)
+    assert f"error: {error['error']}" in said.err
+
+
+def test_several_errors_are_json_with_their_own_hints(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A reader of `error` and `hint` alone misses none of the words."""
+    (folder / "hosts.yml").write_text(HOSTS.replace("manager", "managr"))
+    (folder / "services.yml").write_text("services: {web: {command: run, port: 0}}\n")
+    assert refused(deploy.plan, json=True) == 1
+    error = json.loads(capsys.readouterr().out)
+    assert [one["error"].partition(":")[0] for one in error["errors"]] == ["hosts.yml", "services.yml"]
+    assert all(one["error"] in error["error"] for one in error["errors"])
 
 
 def test_a_mistyped_kind_of_secret_is_told_with_what_comes_near(typed: Callable[..., tuple[int, list[str]]]) -> None:
