@@ -7,9 +7,11 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from voluptuous import Invalid
 
+from fabfile.core.config import service_texts, service_values
 from remote_agents.nexus_agents.balancer.caddy_config import with_id
 from remote_agents.nexus_agents.balancer.caddy_handlers import escape_braces
 from remote_agents.nexus_agents.balancer.caddy_routes import ip_address, validate_routes
@@ -117,3 +119,33 @@ def test_only_ip_addresses_are_dialled(host: Any, good: str | None) -> None:
 def test_only_ports_are_dialled(port: Any) -> None:
     """An invalid port drops the instance, and does not break the configuration."""
     assert "no healthy instance" in answer_of(config_of(route(), live={"web": [("10.0.0.1", port)]}))
+
+
+def _passes(check: Any, value: object) -> bool:
+    try:
+        check(value)
+    except Invalid:
+        return False
+    return True
+
+
+LINES = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20) | st.builds(
+    lambda c, n: c * n, st.sampled_from("a \\~"), st.integers(7990, 8200)
+)
+PATHS = st.text(st.sampled_from("/aZ9._~-"), max_size=12).map("/{}".format) | st.integers(250, 260).map(lambda n: "/" + "a" * n)
+
+
+@given(LINES, PATHS, st.sampled_from(["", "?", "?a=1&b=/-~."]))
+@example("x" * 8000, "/", "")
+@example("x" * 8192, "/", "")
+@example("x" * 8193, "/", "")
+def test_what_services_yml_may_say_is_published(header: str, path: str, query: str) -> None:
+    """A header or path that passed the door must not unpublish its route on the balancer."""
+    good = header if _passes(service_texts.header_value, header) else None
+    good_path = service_values.path(path) if _passes(service_values.path, path) else "/"
+    check = path + query if _passes(service_values.path, path) else None
+    published, faults = validate_routes([route("web", path=good_path, headers={"X-A": good}, check_path=check)])
+    assert (len(published), faults) == (1, [])
+    if len(header) > 8192:
+        assert good is None
+        assert validate_routes([route("web", headers={"X-A": header})])[0] == []
