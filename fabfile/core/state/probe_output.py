@@ -6,16 +6,19 @@ line `contents` and a tar archive with the small files.
 
 from __future__ import annotations
 
-import io
+import ipaddress
+import math
 import re
-import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from ..config.fault import shown
 from ..errors import HostError
 from .facts import Facts, FileFact, LockFact, RulesFact, UnitFact
 from .manifest import Manifest, read_manifest
+from .tar_reader import read_files
 
 _ADDRESS = re.compile(r"\d+: (\S+) +inet ([0-9.]+)")  # a line of `ip -o addr`
+_LATEST = 253_000_000_000  # unix s, in the year 9987: later ones have no date
 _UNIT = re.compile(r"(\S+\.service) +(\S+) +(\S+) +(\S+)")  # a line of `systemctl list-units --plain`
 
 
@@ -26,33 +29,59 @@ def parse(host: str, output: bytes) -> Facts:
     if not marker or not lines or lines[0] != "nexus-probe 1":
         raise HostError(host, "the probe's answer is incomplete", "is the login shell printing something of its own?")
     try:
-        return _facts(lines, _contents(archive))
-    except (ValueError, KeyError, IndexError, tarfile.TarError) as error:
+        return _facts(lines, read_files(archive))
+    except KeyError as error:
+        raise HostError(host, f"the probe's answer cannot be read (it lacks {error})") from error
+    except (ValueError, IndexError) as error:
         raise HostError(host, f"the probe's answer cannot be read ({error})") from error
 
 
 def parse_lock(fields: Mapping[str, str]) -> LockFact:
-    """From the `key value` pairs of a lock file. ValueError: a time that is no number."""
+    """From the `key value` pairs of a lock file. ValueError: a time that is no number.
+
+    A time that no calendar has counts as the last one: such a lock is held, and `inv unlock` can take it away.
+    """
     return LockFact(
         fields.get("id", "?"), fields.get("who", "?"), fields.get("what", "?"), fields.get("origin", ""),
-        int(fields.get("since") or 0), int(fields.get("expires") or 0),
+        _lock_time(fields.get("since", "")), _lock_time(fields.get("expires", "")),
     )  # fmt: skip
+
+
+def _lock_time(text: str) -> int:
+    if not re.fullmatch(r"-?[0-9]*", text):
+        raise ValueError(f"{shown(text)} is no time of a lock")
+    return _LATEST if len(text) > 18 else min(max(int(text or 0), 0), _LATEST)
+
+
+def _number(text: str) -> int:
+    """A count, as a program prints it. More than 18 digits are none of a real machine."""
+    if not re.fullmatch(r" *[0-9]{1,18} *", text):
+        raise ValueError(f"{shown(text)} is no count")
+    return int(text)
+
+
+def _time(text: str) -> float:
+    """Unix seconds. ValueError: no time that a calendar has."""
+    found = float(text)
+    if not (math.isfinite(found) and 0 <= found < _LATEST):
+        raise ValueError(f"{shown(text)} is no time")
+    return found
 
 
 def _facts(lines: list[str], contents: Mapping[str, bytes]) -> Facts:
     values = dict(line.partition(" ")[::2] for line in lines)  # of keys that come once
+    ssh = _ssh(values.get("ssh", ""))
     return Facts(
-        machine=values["machine"], bits=int(values["bits"]),
+        machine=values["machine"], bits=_number(values["bits"]),
         os_id=values.get("os.ID", "unknown"), os_version=values.get("os.VERSION_ID", ""),
         os_name=values.get("os.PRETTY_NAME", "unknown"),
-        cpus=int(values["cpus"]), memory_kb=int(values["memory_kb"]), disk_kb=_disk_kb(values.get("disk", "0 0")),
-        python=tuple(int(n) for n in re.findall(r"\d+", values.get("python", ""))[:3]),
-        systemd=int(re.sub(r"\D.*", "", values.get("systemd", "")) or 0),
-        now=float(values["now"]), boot_id=values.get("boot", ""),
-        addresses=tuple((match[1], match[2]) for line in lines if (match := _ADDRESS.match(line))),
+        cpus=_number(values["cpus"]), memory_kb=_number(values["memory_kb"]), disk_kb=_disk_kb(values.get("disk", "0 0")),
+        python=tuple(int(n) for n in re.findall(r"[0-9]{1,9}", values.get("python", ""))[:3]),
+        systemd=_number(re.sub(r"[^0-9].*", "", values.get("systemd", "")) or "0"),
+        now=_time(values["now"]), boot_id=values.get("boot", ""),
+        addresses=tuple(_addresses(lines)),
         default_device=_default_device(lines),
-        ssh_client=values["ssh"].split()[0] if "ssh" in values else None,
-        ssh_port=int(values["ssh"].split()[1]) if "ssh" in values else None,
+        ssh_client=ssh[0], ssh_port=ssh[1],
         ufw="ufw" in values,
         users=frozenset(values.get("users", "").split()),
         files=_files(lines, contents), not_regular=frozenset(words[0] for words in _rows("odd", lines)),
@@ -72,9 +101,31 @@ def _rows(key: str, lines: Iterable[str]) -> Iterator[list[str]]:
     return (line.split()[1:] for line in lines if line.startswith(key + " "))
 
 
+def _addresses(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for line in lines:
+        if match := _ADDRESS.match(line):
+            yield match[1], str(ipaddress.IPv4Address(match[2]))
+
+
+def _ssh(text: str) -> tuple[str | None, int | None]:
+    """The operator's address and sshd's port. None where sshd does not know them: it says UNKNOWN without a socket."""
+    match text.split():
+        case [client, port] if re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65536 and _is_address(client):
+            return client, int(port)
+    return None, None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
 def _disk_kb(text: str) -> int:
     """From the number of free blocks and the size of one in bytes, as `stat -f` prints them."""
-    blocks, size = map(int, text.split())
+    blocks, size = map(_number, text.split())
     return blocks * size // 1024
 
 
@@ -98,7 +149,7 @@ def _files(lines: list[str], contents: Mapping[str, bytes]) -> dict[str, FileFac
     """A sum that was computed now comes before the one that the host has on record for an untouched file."""
     computed = {words[0]: words[1] for words in _rows("sum", lines)}
     return {
-        path: FileFact(computed.get(path, recorded), mode.rjust(4, "0"), owner, group, int(size), contents.get(path))
+        path: FileFact(computed.get(path, recorded), mode.rjust(4, "0"), owner, group, _number(size), contents.get(path))
         for path, mode, owner, group, size, recorded in _rows("file", lines)
     }
 
@@ -135,16 +186,3 @@ def _rules(lines: Sequence[str]) -> RulesFact | None:
 def _lock(lines: Iterable[str]) -> LockFact | None:
     fields = {words[0]: " ".join(words[1:]) for words in _rows("lock", lines)}
     return parse_lock(fields) if fields else None
-
-
-def _contents(archive: bytes) -> dict[str, bytes]:
-    """The archive's regular files by their absolute path."""
-    if not archive:
-        return {}
-    contents = {}
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        for member in tar:
-            reader = tar.extractfile(member)
-            if reader is not None:
-                contents["/" + member.name.lstrip("/")] = reader.read()
-    return contents

@@ -16,7 +16,7 @@ from ...core.errors import HostError
 from ...core.model.cluster import Cluster, Host
 from .connect import TIMEOUT, close_all, hops, new_connection, open_hop
 from .errors import explain
-from .exec_channel import AS_ROOT, Result, command_fault, run_command
+from .exec_channel import AS_ROOT, MAX_OUTPUT, OutputTooLong, Result, command_fault, run_command
 from .http_channel import Http
 
 if TYPE_CHECKING:  # paramiko costs 80 ms, which bad input need not wait for
@@ -81,6 +81,9 @@ class Remote:
             return run_command(self.transport.open_session(timeout=TIMEOUT), command, stdin, timeout, on_line)
         except HostError:
             raise
+        except OutputTooLong:
+            raise HostError(self.host.name, f"its answer is longer than {MAX_OUTPUT >> 20} MB, and was not read on",
+                            "look at what its login shell prints, and at its files in /var/lib/nexus") from None  # fmt: skip
         except Exception as error:
             raise explain(self.host, error) from error
 

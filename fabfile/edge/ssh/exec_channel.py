@@ -15,10 +15,16 @@ if TYPE_CHECKING:  # paramiko costs 80 ms, which bad input need not wait for
     from paramiko import Channel
 
 _CHUNK = 1 << 17
+MAX_OUTPUT = 1 << 26  # bytes of stdout that are kept; a host's facts are 0.3 MB
+_MAX_LINE = _MAX_STDERR = 1 << 20  # bytes
 
 # For users who may not be root: run directly if root, else through sudo without a prompt. `sh -c`, because the login
 # shell may be any.
 AS_ROOT = 'if [ "$(id -u)" = 0 ]; then exec "$@"; else exec sudo -n -- env SSH_CONNECTION="$SSH_CONNECTION" "$@"; fi'
+
+
+class OutputTooLong(Exception):
+    """The command's output would fill this machine's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +52,35 @@ def run_command(
         channel.exec_command(command)
         feeder = Thread(target=_feed, args=(channel, stdin), daemon=True)
         feeder.start()
-        out = bytearray()
-        pending = b""
-        while chunk := channel.recv(_CHUNK):
+        out = _read_stdout(channel, on_line)
+        err = _read_stderr(channel)
+        return Result(channel.recv_exit_status(), out, err)
+
+
+def _read_stdout(channel: Channel, on_line: Callable[[str], None] | None) -> bytes:
+    """All of it. OutputTooLong: more than MAX_OUTPUT; where a caller takes each line at once, that much of it is kept."""
+    out, pending = bytearray(), b""
+    while chunk := channel.recv(_CHUNK):
+        if len(out) < MAX_OUTPUT or not on_line:
             out += chunk
-            if on_line:
-                *lines, pending = (pending + chunk).split(b"\n")
-                for line in lines:
-                    on_line(line.decode("utf-8", "replace"))
-        err = channel.makefile_stderr("rb").read().decode("utf-8", "replace")
-        return Result(channel.recv_exit_status(), bytes(out), err)
+        if not on_line:
+            if len(out) > MAX_OUTPUT:
+                raise OutputTooLong
+            continue
+        *lines, pending = (pending + chunk).split(b"\n")
+        for line in [*lines, *([pending] if len(pending) > _MAX_LINE else [])]:
+            on_line(line.decode("utf-8", "replace"))
+        pending = pending if len(pending) <= _MAX_LINE else b""
+    return bytes(out)
+
+
+def _read_stderr(channel: Channel) -> str:
+    """Its first _MAX_STDERR bytes; the rest is read and dropped, so that the command can end."""
+    stream = channel.makefile_stderr("rb")
+    err = stream.read(_MAX_STDERR)
+    while stream.read(_CHUNK):
+        pass
+    return err.decode("utf-8", "replace")
 
 
 def _feed(channel: Channel, stdin: Iterable[bytes]) -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 PORT = 8500
 TIMEOUT = 10.0  # seconds a read may take
+MAX_BODY = 1 << 26  # bytes of an answer; a large cluster's checks are some MB
+_PIECE = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Http:
         try:
             connection.request(method, target, body=body, headers=headers)
             raw = connection.getresponse()
-            response = HttpResponse(raw.status, dict(raw.getheaders()), raw.read())
+            response = HttpResponse(raw.status, dict(raw.getheaders()), _read(raw))
         except BaseException:  # Ctrl-C too: after half a response the connection is useless
             connection.close()
             raise
@@ -64,6 +66,18 @@ class Http:
             if connection.usable:
                 return connection
             connection.close()  # Consul was restarted meanwhile
+
+
+def _read(raw: http.client.HTTPResponse) -> bytes:
+    """The whole body. HTTPException: it is cut, or longer than MAX_BODY."""
+    if raw.length is not None and raw.length <= MAX_BODY:
+        return raw.read()
+    body = bytearray()
+    while len(body) <= MAX_BODY and (piece := raw.read(_PIECE)):
+        body += piece
+    if len(body) > MAX_BODY or raw.length:
+        raise http.client.HTTPException(f"its answer is longer than {MAX_BODY >> 20} MB")
+    return bytes(body)
 
 
 class _ChannelConnection(http.client.HTTPConnection):
