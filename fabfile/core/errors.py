@@ -24,6 +24,11 @@ class NexusError(Exception):
         self.message = message
         self.hint = hint
 
+    @property
+    def first_line(self) -> str:
+        """The message's first line; never empty."""
+        return next(iter(self.message.splitlines()), "") or type(self).__name__
+
 
 class InputError(NexusError):
     """All faults of one input at once. faults: a line each, `path: value is not …`."""

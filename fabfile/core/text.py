@@ -72,8 +72,13 @@ def file_timestamp(began: float) -> str:
     return _formatted(began, "%Y%m%dT%H%M%SZ")
 
 
-def _formatted(began: float, pattern: str) -> str:
+def local_time(at: float, pattern: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """Unix s -> `2026-11-23 21:15:04` where the operator is; a time outside the calendar, as the number."""
+    return _formatted(at, pattern, None)
+
+
+def _formatted(began: float, pattern: str, zone: timezone | None = timezone.utc) -> str:
     try:
-        return datetime.fromtimestamp(began, timezone.utc).strftime(pattern)
+        return datetime.fromtimestamp(began, zone).strftime(pattern)
     except (ValueError, OverflowError, OSError):
         return f"{began:.0f}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json as json_
-import time
 from typing import Any
 
 from invoke.context import Context
 
 from ...core.errors import InputError
+from ...core.text import local_time
 from ..console.command import command
 from ..console.inputs import load_inventory
 from ..console.output import confirm, say
@@ -60,5 +60,4 @@ def _print_event(event: dict[str, Any], json: bool) -> None:
     if json:
         print(json_.dumps(event), flush=True)
         return
-    local_time = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event["at"]))
-    print(f"{local_time}  epoch {event['epoch']:<3} {event['host']:<8} {event['text']}", flush=True)
+    print(f"{local_time(event['at'])}  epoch {event['epoch']:<3} {event['host']:<8} {event['text']}", flush=True)

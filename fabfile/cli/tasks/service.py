@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from invoke.context import Context
 from invoke.exceptions import Exit
 
+from ...core.config.fault import shown
 from ...core.errors import HostError, InputError
 from ...core.model.cluster import Cluster
 from ..console.command import command
@@ -51,8 +53,8 @@ def deploy(c: Context, name: str = "", inventory_: str = "", yes: bool = False, 
 @command(positional=["name", "count"], help={"name": "the service", "count": "how many instances, at most one a host"})
 def scale(c: Context, name: str, count: str, inventory_: str = "", yes: bool = False, debug: bool = False) -> None:
     """Set a service's replicas in services.yml, apply it, and wait until it is as wanted."""
-    if not count.isdecimal():
-        raise InputError([f"{count}: is not a number of instances"], f"inv service.scale {name} 3")
+    if not re.fullmatch(r"[0-9]{1,9}", count):
+        raise InputError([f"{shown(count)}: is not a number of instances"], f"inv service.scale {name} 3")
     cluster, _ = load_with_services(inventory_)
     _scale(cluster, name, int(count), yes)
 

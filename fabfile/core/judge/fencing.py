@@ -7,6 +7,7 @@ the epoch whose start is missing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,6 +19,8 @@ ELECTED, RESIGNED = "elected", "resigned"
 _FIELDS: Mapping[str, type | tuple[type, ...]] = {
     "order": int, "at": (int, float), "epoch": int, "host": str, "session": str, "kind": str,
 }  # fmt: skip
+
+_BEYOND = 10**18  # no epoch and no time
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,28 @@ def read_acts(events: Iterable[Mapping[str, Any]]) -> tuple[Act, ...]:
     if faults:
         raise InputError(faults)
     return _in_order(acts)
+
+
+def read_event(order: int, text: str | bytes | None) -> dict[str, Any]:
+    """One entry of the KV store as an event: at, epoch, host, session, kind, text and its `order`, each of its own type.
+
+    What is missing or damaged is 0, `?` or says so in `text`: the others must be readable beside it.
+    """
+    try:
+        value = json.loads(text or "")
+    except (ValueError, RecursionError):
+        value = None
+    fields = value if isinstance(value, dict) else {}
+    empty = {"at": 0.0, "epoch": 0, "host": "?", "session": "?", "kind": "?", "text": "(this event cannot be read)"}
+    kinds: Mapping[str, Any] = {**_FIELDS, "text": str}
+    damaged = {key: kept for key, kept in empty.items() if not _is_sound(fields.get(key), kinds[key])}
+    return {**fields, **damaged, "order": order}
+
+
+def _is_sound(value: object, kind: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, kind):
+        return False
+    return isinstance(value, str) or (isinstance(value, int | float) and -_BEYOND < value < _BEYOND)
 
 
 def since_an_election(acts: Sequence[Act]) -> tuple[Act, ...]:

@@ -71,21 +71,21 @@ def read_services_health(entries: Iterable[Mapping[str, Any]], checks: Sequence[
     gives them."""
     entries = list(entries)
     values = {str(e["Key"]): _value(e) for e in entries}
-    orders = {host: (value or {}).get("services", {}) for host, value in _by_host("nexus/placement/", values).items()}
+    orders = {host: _mapping(_mapping(v).get("services")) for host, v in _by_host("nexus/placement/", values).items()}
     reports = {host: _reported_services(value) for host, value in _by_host("nexus/report/", values).items()}
     passing = _passing_instances(checks)
-    specs = (values.get("nexus/wanted/services") or {}).get("services", {})
-    scale = values.get("nexus/scale") or {}
+    specs = _mapping(_mapping(values.get("nexus/wanted/services")).get("services"))
+    scale = _mapping(values.get("nexus/scale"))
     services = []
     for name in sorted(specs.keys() | {service for ordered in orders.values() for service in ordered}):
-        spec = specs.get(name)
+        spec = _mapping(specs[name]) if name in specs else None
         instances = tuple(
             _instance(host, spec, reports.get(host, {}).get(name), (host, name) in passing)
             for host in sorted(orders)
             if name in orders[host]
         )
         services.append(ServiceHealth(name, _wanted_count(spec, scale.get(name)), instances))
-    return ServicesHealth(tuple(services), _primary(entries), int(values.get("nexus/epoch") or 0))
+    return ServicesHealth(tuple(services), _primary(entries), _count(values.get("nexus/epoch")))
 
 
 def _by_host(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,25 +96,24 @@ def _by_host(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
 def _primary(entries: Sequence[Mapping[str, Any]]) -> str | None:
     """The lock's entry has a session only while somebody holds it; its value alone names the last holder."""
     held = next((e for e in entries if e["Key"] == "nexus/primary" and e.get("Session")), None)
-    return (_value(held) or {}).get("host") if held else None
+    host = _mapping(_value(held)).get("host") if held else None
+    return host if isinstance(host, str) else None
 
 
 def _reported_services(report: Any) -> dict[str, Mapping[str, Any]]:
     """The well-formed services of a report: a worker may write anything into it."""
-    services = report.get("services") if isinstance(report, dict) else None
-    if not isinstance(services, dict):
-        return {}
+    services = _mapping(_mapping(report).get("services"))
     return {name: s for name, s in services.items() if isinstance(s, dict) and "state" in s}
 
 
-def _wanted_count(spec: Mapping[str, Any] | None, scaled: int | None) -> int | None:
+def _wanted_count(spec: Mapping[str, Any] | None, scaled: object) -> int | None:
     """`scaled`: the number that autoscaling has arrived at; it counts for services with a CPU limit only."""
     if spec is None:
         return 0
-    replicas = spec["replicas"]
-    if replicas["all"]:
+    replicas = _mapping(spec.get("replicas"))
+    if replicas.get("all"):
         return None
-    return int(scaled) if scaled is not None and replicas["cpu"] is not None else int(replicas["min"])
+    return _count(scaled if scaled is not None and replicas.get("cpu") is not None else replicas.get("min"))
 
 
 def _instance(
@@ -122,7 +121,7 @@ def _instance(
 ) -> Instance:
     report = report or {"state": "unknown"}
     state = str(report["state"])
-    current = spec is not None and report.get("revision") == spec["revision"]
+    current = spec is not None and report.get("revision") == spec.get("revision")
     return Instance(host, state, checks_pass and state == "running", current, str(report.get("note", "")))
 
 
@@ -142,5 +141,15 @@ def _value(entry: Mapping[str, Any]) -> Any:
     """The entry's JSON value; None where it is no JSON."""
     try:
         return json.loads(base64.b64decode(entry.get("Value") or ""))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """An agent's value, which may be damaged: nothing, where it is no mapping."""
+    return value if isinstance(value, dict) else {}
+
+
+def _count(value: object) -> int:
+    """0 where there is no such number. A number that no cluster has would not even print."""
+    return value if isinstance(value, int) and 0 <= value < 10**18 else 0

@@ -6,6 +6,7 @@ other verbs go as `Remote.run(argv(...), [script])`. The script exits with 3 aft
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -68,4 +69,5 @@ def parse_answer(out: bytes) -> Answer:
 def parse_leftovers(out: bytes) -> tuple[LeftoverFault, ...]:
     """The answer to `list`."""
     rows = [line.split(" ") for line in out.decode(errors="replace").splitlines() if line.startswith("left ")]
-    return tuple(LeftoverFault(row[1], row[2], row[3], int(row[4])) for row in rows if len(row) == 5)
+    fit = (row for row in rows if len(row) == 5 and re.fullmatch(r"-?[0-9]{1,12}", row[4]))
+    return tuple(LeftoverFault(row[1], row[2], row[3], int(row[4])) for row in fit)

@@ -53,7 +53,7 @@ def _unsettled(fleet: Fleet) -> tuple[str, ...]:
         if not Consul(fleet[status.server]).request("GET", "/v1/operator/autopilot/health")["Healthy"]:
             problems.append("a manager is not caught up yet")
     except HostError as error:
-        problems.append(str(error).splitlines()[0])
+        problems.append(error.first_line)
     now = time.monotonic()
     return (*problems, *not_steady(Observation(now, now, True, status.members, status.services_health), cluster))
 

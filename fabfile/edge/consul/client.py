@@ -18,6 +18,7 @@ from consul.base import HTTPClient as BaseClient
 from consul.base import Response
 
 from ...core.errors import HostError
+from ...core.foreign import understood
 from ..ssh.connection import Remote
 from ..ssh.http_channel import PORT
 
@@ -58,7 +59,8 @@ class _Client(BaseClient):  # type: ignore[misc]
     def _call(self, callback: Any, path: str, response: Response) -> Any:
         """Decodes the response; turns py-consul's errors, which name no host and no hint, into ours."""
         try:
-            return callback(response)
+            with understood(self._remote.host.name, f"what Consul answers to {path}"):
+                return callback(response)
         except ConsulApiError:
             raise
         except ConsulException as error:
@@ -120,17 +122,19 @@ class Consul(BaseConsul):  # type: ignore[misc]
 
     def version(self) -> str:
         """The version of the agent's Consul."""
-        return str(self.request("GET", "/v1/agent/self")["Config"]["Version"])
+        with understood(self.host, "Consul's version"):
+            return str(self.request("GET", "/v1/agent/self")["Config"]["Version"])
 
 
 def members(consul: Consul) -> dict[str, bool]:
     """Node name -> whether it is alive, as this agent sees the gossip pool."""
-    return alive(consul.agent.members())
+    with understood(consul.host, "Consul's list of members"):
+        return alive(consul.agent.members())
 
 
 def alive(pool: Iterable[Mapping[str, Any]]) -> dict[str, bool]:
     """The same, of a list of members as the API gives it."""
-    return {m["Name"]: m["Status"] == _ALIVE for m in pool}
+    return {str(m["Name"]): m["Status"] == _ALIVE for m in pool}
 
 
 __all__ = ["PORT", "Consul", "ConsulApiError", "ConsulException", "alive", "members"]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from ...core.errors import HostError
+from ...core.foreign import understood
 from ...core.judge.health import ConsulStatus, Health, assess
 from ...core.judge.service_health import KV_PREFIXES, UNIT_PREFIX, ServicesHealth, read_services_health
 from ..disk.vault import Vault
@@ -35,13 +36,16 @@ def consul_status(servers: Iterable[Remote]) -> ConsulStatus:
     for remote in servers:
         consul = Consul(remote)
         try:
-            pool = consul.agent.members()
+            with understood(remote.host.name, "Consul's list of members"):
+                pool = consul.agent.members()
+                known = alive(pool)
         except HostError:
             continue
         try:
-            return _full_status(remote, consul, pool)
+            with understood(remote.host.name, "Consul's state"):
+                return _full_status(remote, consul, pool)
         except HostError:
-            return ConsulStatus(server=remote.host.name, members=alive(pool))
+            return ConsulStatus(server=remote.host.name, members=known)
     return ConsulStatus()
 
 
@@ -100,7 +104,8 @@ def first_answer(servers: Iterable[Remote], query: Callable[[Consul], T | None])
     faults: list[HostError] = []
     for remote in servers:
         try:
-            answer = query(Consul(remote))
+            with understood(remote.host.name, "Consul's state"):
+                answer = query(Consul(remote))
             if answer is not None:
                 return answer
         except HostError as error:

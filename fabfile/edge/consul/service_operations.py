@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from ...core.errors import HostError, InputError, Refused
+from ...core.foreign import understood
+from ...core.judge.fencing import read_event
 from ...core.judge.service_health import ServiceHealth, ServicesHealth
 from ...core.state.scripts import script
 from ..ssh.connection import Remote
@@ -153,10 +154,12 @@ def events(fleet: Fleet, forever: bool) -> Iterator[dict[str, Any]]:
     consul, index, seen = _consul_with_leader(managers(fleet)), None, set[str]()
     while True:
         index, found = consul.kv.get(EVENTS, recurse=True, index=index, wait="5s")
-        for entry in sorted(found or (), key=lambda e: int(e["CreateIndex"])):
+        with understood(consul.host, "the list of events"):
+            entries = sorted(found or (), key=lambda e: int(e["CreateIndex"]))
+        for entry in entries:
             if entry["Key"] not in seen:
                 seen.add(entry["Key"])
-                yield {"order": entry["CreateIndex"], **json.loads(entry["Value"])}
+                yield read_event(entry["CreateIndex"], entry["Value"])
         if not forever:
             return
 

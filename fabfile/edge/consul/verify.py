@@ -54,7 +54,7 @@ def _check(name: str, check: Callable[[], tuple[bool, str]]) -> Check:
     try:
         return Check(name, *check())
     except NexusError as error:
-        return Check(name, False, str(error).splitlines()[0])
+        return Check(name, False, error.first_line)
 
 
 def _servers_alive(health: Health) -> Check:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 
 from ...core.errors import ApplyError, HostError, NexusError
+from ...core.foreign import understood
 from ...core.model.cluster import Cluster, Host
 from ...core.state.quorum import Quorum, read_quorum
 from ..consul.client import Consul, ConsulApiError, members
@@ -28,9 +29,10 @@ def _wait_for_unit(
     deadline = time.monotonic() + patience
     while True:
         try:
-            lacking = missing()
+            with understood(host, "Consul's answer"):
+                lacking = missing()
         except HostError as error:
-            lacking = str(error).splitlines()[0]
+            lacking = error.first_line
         if not lacking:
             return
         if time.monotonic() > deadline:

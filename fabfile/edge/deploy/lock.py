@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import secrets
 import socket
 import time
@@ -17,9 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import Busy, HostError
+from ...core.foreign import understood
 from ...core.state.facts import LockFact
 from ...core.state.probe_output import parse_lock
 from ...core.state.scripts import script
+from ...core.text import local_time
 from ..ssh.connection import Remote
 from ..ssh.fanout import for_each_host
 
@@ -88,8 +91,7 @@ def release(managers: Sequence[Remote], lock_id: str) -> list[HostError]:
 
 def busy(lock: LockFact) -> Busy:
     """The error that says who holds the lock, since when, for what, and until when."""
-    since = time.strftime("%H:%M:%S", time.localtime(lock.since))
-    until = time.strftime("%H:%M", time.localtime(lock.expires))
+    since, until = local_time(lock.since, "%H:%M:%S"), local_time(lock.expires, "%H:%M")
     return Busy(
         f"{lock.who} has held the cluster since {since}: {lock.what}",
         f"wait for it; if it is certainly gone: inv unlock (the lock ends by itself at {until})",
@@ -99,7 +101,7 @@ def busy(lock: LockFact) -> Busy:
 def is_dead(lock: LockFact) -> bool:
     """True only when we can know: it was taken on this machine, since its last boot, by a process that is gone."""
     machine, _, pid = lock.origin.rpartition(":")
-    if machine != _machine_id() or not pid.isdigit():
+    if machine != _machine_id() or not re.fullmatch(r"[1-9][0-9]{0,8}", pid):
         return False
     try:
         os.kill(int(pid), 0)
@@ -121,5 +123,7 @@ def _machine_id() -> str:
 def _run_script(remote: Remote, *args: str) -> LockFact | None:
     """Runs lock.sh on the host and returns the lock that it reports, None when there is none."""
     result = remote.script(script("lock"), "", *args)
-    pairs = [line[5:].partition(" ") for line in result.out.decode().splitlines() if line.startswith("held ")]
-    return parse_lock({key: value for key, _, value in pairs}) if pairs else None
+    lines = result.out.decode("utf-8", "replace").splitlines()
+    pairs = [line[5:].partition(" ") for line in lines if line.startswith("held ")]
+    with understood(remote.host.name, "its lock", "on the host: cat /var/lib/nexus/lock"):
+        return parse_lock({key: value for key, _, value in pairs}) if pairs else None

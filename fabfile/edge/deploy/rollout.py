@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Iterable
 
 from ...core.errors import ApplyError, HostError, Several
+from ...core.foreign import understood
 from ...core.judge.acl import digest, wanted
 from ...core.model.cluster import Host
 from ...core.state.guards import check_primary
@@ -33,11 +34,12 @@ def primary_of(remotes: Iterable[Remote]) -> str | None:
     for remote in remotes:
         consul = Consul(remote)
         try:
-            _, entry = consul.kv.get(PRIMARY_KEY)
-            if not entry or "Session" not in entry:
-                return None
-            _, session = consul.session.info(entry["Session"])
-            return str(session["Node"]) if session else None
+            with understood(remote.host.name, "the primary's lock"):
+                _, entry = consul.kv.get(PRIMARY_KEY)
+                if not entry or "Session" not in entry:
+                    return None
+                _, session = consul.session.info(entry["Session"])
+                return str(session["Node"]) if session else None
         except HostError:
             continue
     return None

@@ -34,6 +34,9 @@ class Fleet:
             remote.close()
 
     def __getitem__(self, name: str) -> Remote:
+        """HostError: no such host, as when Consul names one that has left the inventory."""
+        if name not in self.remotes:
+            raise HostError(name, f"{self.cluster.source.name} knows no host of this name", "inv status")
         return self.remotes[name]
 
     def __iter__(self) -> Iterator[Remote]:

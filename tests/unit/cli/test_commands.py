@@ -17,6 +17,7 @@ from fabfile.cli.console.command import command
 from fabfile.cli.console.output import show_errors
 from fabfile.cli.namespace import namespace
 from fabfile.cli.tasks import deploy, hosts, secrets, service
+from fabfile.core.config import inventory
 from fabfile.core.errors import ApplyError, HostError, InputError, Refused, Several
 from fabfile.core.model.cluster import Host
 from fabfile.core.state.facts import Facts, LockFact
@@ -105,6 +106,24 @@ def test_a_number_that_is_none_is_one_line(typed: Callable[..., tuple[int, list[
     assert len(said) == 2
     assert said[1].startswith(f"hint: {option}: ")
     assert any(f"{option}=INT" in line for line in typed("--help", task)[1])
+
+
+@pytest.mark.parametrize("count", ["9" * 40, "9" * 5000, "٣", "²", "-1", "1.5", "many"])
+def test_a_number_of_instances_that_is_none_is_one_line(
+    folder: Path, typed: Callable[..., tuple[int, list[str]]], count: str
+) -> None:
+    """Whatever stands there, and services.yml stays as it is."""
+    code, said = typed("service.scale", "web", "--", count) if count == "-1" else typed("service.scale", "web", count)
+    assert (code, len(said)) == (1, 2)
+    assert said[0].startswith("error: ")
+    assert (folder / "services.yml").read_text() == SERVICES
+
+
+def test_a_host_that_only_consul_knows_is_told(folder: Path) -> None:
+    """As when an instance still runs on a host that has left hosts.yml."""
+    cluster, _ = inventory.parse(HOSTS, folder / "hosts.yml", state_root=folder, home=folder)
+    with Fleet(cluster) as fleet, pytest.raises(HostError, match=r"^w9: hosts.yml knows no host of this name"):
+        fleet["w9"]
 
 
 @pytest.mark.parametrize("lines", ["-5", "1000000000", "+3", "9" * 5000])
