@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...core.errors import HostError
+from ...core.foreign import understood
 from ...core.judge.service_health import ServicesHealth, read_services_health
 from ...core.model.cluster import Cluster
 from ...edge.consul.client import Consul, members
@@ -97,7 +98,8 @@ class Prober(threading.Thread):
             consul = Consul(remote)
             try:
                 alive = alive or members(consul)
-                return self._full_observation(consul, asked_at, watch_output)
+                with understood(remote.host.name, "Consul's state"):
+                    return self._full_observation(consul, asked_at, watch_output)
             except HostError as error:
                 reason = reason or " ".join(str(error).split())[:120]
         return Observation(asked_at, time.monotonic(), False, alive, watch_output=watch_output, why_incomplete=reason)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ...core.errors import NexusError
 from ...core.judge.health import Health
+from ...core.judge.log_lines import HARMLESS, TOKEN_TTL, Harmless, LogLine, read_log_lines, split, summary
 from ..disk.pki import WARN_DAYS, days_left
 from ..disk.state import State
 from ..disk.vault import Vault
@@ -17,8 +18,6 @@ from ..ssh.fleet import Fleet
 from .client import Consul
 
 _PATIENCE = 15.0  # seconds for a service to appear, or to disappear
-_TOKEN_TTL = 30.0  # seconds for which a Consul agent may cache that a token is unknown (acl_token_ttl)
-_NOT_KNOWN = "ACL not found"
 _ERROR_LINES = r"\[ERR\]|\[ERROR\]|\[FATAL\]|\"level\":\"(error|fatal|panic)\"|^panic:"
 
 
@@ -98,31 +97,36 @@ def _unreachable(lost: Sequence[str]) -> str:
 
 
 def _logs_clean(fleet: Fleet, health: Health) -> tuple[bool, str]:
-    """A new token may be unknown to an agent for a while after the deploy: that alone does not fail the check.
-
-    Logs that could not be read do.
-    """
+    """No error lines but the harmless ones of `log_lines`. Logs that could not be read fail the check."""
     verified = State(health.cluster.state).verified()
     age = time.time() - verified if verified else None
-    found = []
+    bad: list[tuple[str, LogLine]] = []
+    known: list[Harmless] = []
     for h in (h for h in health.hosts if h.reachable):
         lines = _error_lines(fleet[h.host.name], h.units, age)
-        if age is not None and any(_NOT_KNOWN in line for line in lines):
-            lasting = _error_lines(fleet[h.host.name], h.units, age - _TOKEN_TTL) if age > _TOKEN_TTL else []
-            lines = [line for line in lines if _NOT_KNOWN not in line or line in lasting]
-        found += [f"{h.host.name}: {line}" for line in lines]
-    if found:
-        return False, f"{len(found)} lines, the last: {found[-1]}"
+        faults, harmless = split(lines, _late(fleet[h.host.name], h.units, age, lines))
+        bad += [(h.host.name, line) for line in faults]
+        known += harmless
+    if bad:
+        return False, summary(bad, known)
     lost = [h.host.name for h in health.hosts if not h.reachable]
-    return not lost, _unreachable(lost) or "none"
+    return not lost, _unreachable(lost) or summary(bad, known)
 
 
-def _error_lines(remote: Remote, units: Iterable[str], age: float | None) -> list[str]:
+def _late(remote: Remote, units: Iterable[str], age: float | None, lines: Sequence[LogLine]) -> Sequence[LogLine]:
+    """Of these lines, those that came after the first TOKEN_TTL after the deploy; all, where no deploy is known."""
+    if age is None or not any(rule.at_first and rule.fits(line) for rule in HARMLESS for line in lines):
+        return lines
+    return _error_lines(remote, units, age - TOKEN_TTL) if age > TOKEN_TTL else []
+
+
+def _error_lines(remote: Remote, units: Iterable[str], age: float | None) -> list[LogLine]:
     """Error lines of the last `age` seconds (None: since boot). An age, for the hosts' clocks may differ."""
     when = ["-b"] if age is None else ["--since", f"-{age:.0f}s"]
     chosen = [word for unit in units for word in ("-u", unit)]
-    argv = ["journalctl", "-q", "--no-pager", "-o", "cat", *when, *chosen, f"--grep={_ERROR_LINES}"]
-    return [line.strip() for line in remote.run(argv, timeout=30).out.decode("utf-8", "replace").splitlines()]
+    form = ["--all", "--output=json", "--output-fields=MESSAGE,UNIT,_SYSTEMD_UNIT"]  # --all: long messages, too
+    argv = ["journalctl", "-q", "--no-pager", *form, *when, *chosen, f"--grep={_ERROR_LINES}"]
+    return read_log_lines(remote.run(argv, timeout=30).out)
 
 
 def _certificates_valid(health: Health) -> tuple[bool, str]:
