@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 
-from .conftest import Lab, eventually
+from .conftest import Lab, eventually, hosts_of, services
 
 pytestmark = pytest.mark.lab
 
@@ -67,3 +68,24 @@ def test_an_older_hosts_id_is_kept_and_a_clash_is_told(lab: Lab) -> None:
     assert own == node_id(lab, "m2")
     assert own in lab.run("m2", "cat /etc/consul.d/consul.hcl")
     assert lab.status()["healthy"]
+
+
+def test_what_cannot_live_on_its_worker_goes_to_another(services_lab: Lab) -> None:
+    """A stranger takes the port while the service is down: within seconds it runs elsewhere, and the reason is in
+    service.list, in status and in the history."""
+    host = hosts_of(services_lab, "hello")[-1]
+    thief = "import socket, time; s = socket.socket(); s.bind(('', 8080)); s.listen(); time.sleep(600)"
+    services_lab.run(host, "systemctl stop nexus-worker; systemctl stop nexus-svc-hello")
+    services_lab.run(host, f"systemd-run --unit=nexus-test-thief python3 -c {shlex.quote(thief)}; sleep 0.5")
+    try:
+        services_lab.run(host, "systemctl start nexus-worker")
+        elsewhere = lambda: len(set(hosts_of(services_lab, "hello")) - {host}) == 2  # noqa: E731  a condition
+        eventually(elsewhere, 60, lambda: services(services_lab)["hello"])
+        [kept_off] = services(services_lab)["hello"]["kept_off"]
+        assert kept_off["host"] == host
+        assert "in use" in kept_off["why"]
+        assert f"hello is kept off {host} for now" in services_lab.inv("status").stderr
+        assert services_lab.status()["healthy"]
+        assert f"remove hello on {host}: the worker cannot run it" in services_lab.inv_ok("events")
+    finally:
+        services_lab.run(host, "systemctl stop nexus-test-thief")

@@ -25,7 +25,7 @@ def list_(c: Context, inventory_: str = "", json: bool = False, debug: bool = Fa
     from ...edge.consul.overview import services_health
     from ...edge.consul.service_operations import managers
     from ...edge.ssh.fleet import Fleet
-    from ..views.health_view import service_table
+    from ..views.health_view import kept_off_lines, service_table
 
     cluster, _ = load_with_services(inventory_)
     with Fleet(cluster) as fleet:
@@ -38,6 +38,8 @@ def list_(c: Context, inventory_: str = "", json: bool = False, debug: bool = Fa
             for instance in service.instances:
                 if instance.note:
                     say(f"{service.name} on {instance.host}: {instance.note}")
+        for line in kept_off_lines(health):
+            say(line)
     if not all(s.settled for s in health.services):
         raise Exit(code=1)
 

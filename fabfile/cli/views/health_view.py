@@ -23,9 +23,16 @@ def show(health: Health) -> None:
     if status.foreign_services:
         print()
         table(["others' services", "passing"], [[n, f"{p} of {i}"] for n, (p, i) in sorted(status.foreign_services.items())])
+    for line in kept_off_lines(status.services_health):
+        say(f"note: {line}")
     for problem in health.problems:
         say(f"problem: {problem}")
     say("healthy" if not health.problems else "NOT healthy")
+
+
+def kept_off_lines(services_health: ServicesHealth) -> list[str]:
+    """Where services could not live, and why: they run elsewhere, so it is no problem of the cluster's."""
+    return [f"{s.name} is kept off {host} for now: {why}" for s in services_health.services for host, why in s.kept_off]
 
 
 def service_table(services_health: ServicesHealth) -> None:

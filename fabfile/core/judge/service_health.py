@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 UNIT_PREFIX = "nexus-svc-"  # an instance's id in Consul, and the name of its unit, begin with it
-KV_PREFIXES = ("nexus/wanted/", "nexus/placement/", "nexus/report/", "nexus/scale", "nexus/primary", "nexus/epoch")
+KV_PREFIXES = (
+    "nexus/wanted/", "nexus/placement/", "nexus/report/", "nexus/scale", "nexus/misfits", "nexus/primary", "nexus/epoch",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +30,15 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class ServiceHealth:
-    """wanted: how many instances; None: one on every worker that has the labels."""
+    """wanted: how many instances; None: one on every worker that has the labels.
+
+    kept_off: (host, why): workers where it could not live, so that for some minutes any other one comes before them
+    """
 
     name: str
     wanted: int | None
     instances: tuple[Instance, ...]
+    kept_off: tuple[tuple[str, str], ...] = ()
 
     @property
     def passing(self) -> int:
@@ -53,6 +59,7 @@ class ServiceHealth:
             "instances": [
                 {"host": i.host, "state": i.state, "passing": i.passing, "note": i.note} for i in self.instances
             ],
+            "kept_off": [{"host": host, "why": why} for host, why in self.kept_off],
         }  # fmt: skip
 
 
@@ -84,7 +91,8 @@ def read_services_health(entries: Iterable[Mapping[str, Any]], checks: Sequence[
             for host in sorted(orders)
             if name in orders[host]
         )
-        services.append(ServiceHealth(name, _wanted_count(spec, scale.get(name)), instances))
+        kept_off = _kept_off(values.get("nexus/misfits"), name)
+        services.append(ServiceHealth(name, _wanted_count(spec, scale.get(name)), instances, kept_off))
     return ServicesHealth(tuple(services), _primary(entries), _count(values.get("nexus/epoch")))
 
 
@@ -123,6 +131,11 @@ def _instance(
     state = str(report["state"])
     current = spec is not None and report.get("revision") == spec.get("revision")
     return Instance(host, state, checks_pass and state == "running", current, str(report.get("note", "")))
+
+
+def _kept_off(misfits: Any, service: str) -> tuple[tuple[str, str], ...]:
+    hosts = misfits.get(service) if isinstance(misfits, dict) else None
+    return tuple((host, str(m.get("why", ""))) for host, m in sorted((hosts or {}).items()) if isinstance(m, dict))
 
 
 def _passing_instances(checks: Sequence[Mapping[str, Any]]) -> set[tuple[str, str]]:

@@ -16,6 +16,7 @@ from .promotion import PromotionRequest, parse_request
 from .session_lease import CHECK
 
 MAX_CPU, MAX_EPOCH = 1e6, 10**9  # percent of one core; larger values in a report are wrong
+MAX_NOTE = 300  # characters
 DEAD_AFTER = 6.0  # seconds that Consul must call a worker dead: an agent that only restarts costs no move
 # name -> (path, whether any server may answer)
 _WATCHES = {
@@ -170,5 +171,9 @@ def instances(
             key = (host, kv_schema.instance_id(name))
             healthy = key in registered and not failing & {key, (host, "serfHealth")}
             state = str(report.get("state"))
-            found[name, host] = Instance(str(report.get("revision")), report.get("state") == "running" and healthy, state)
+            running = report.get("state") == "running"
+            failures, note = report.get("failures"), str(report.get("note") or "")[:MAX_NOTE]
+            found[name, host] = Instance(
+                str(report.get("revision")), running and healthy, state, failures if type(failures) is int else 0, note
+            )
     return found

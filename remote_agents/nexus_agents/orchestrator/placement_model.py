@@ -25,20 +25,25 @@ class Instance:
     """What runs, by the worker's report (revision, state) and Consul's checks (passing).
 
     state: starting | running | looping | stopping | failed | unknown
+    failures: how often it ended since it last passed; note: the worker's remark for people
     """
 
     revision: str
     passing: bool
     state: str = "running"
+    failures: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """orders: host -> service -> revision, as in the KV store. instances: by (service, host)."""
+    """orders: host -> service -> revision, as in the KV store. instances: by (service, host).
+    misfits: (service, host) -> why the service, in its desired revision, cannot live there (see `misfits`)."""
 
     workers: Mapping[str, Worker]
     orders: Mapping[str, Mapping[str, str]]
     instances: Mapping[tuple[str, str], Instance]
+    misfits: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

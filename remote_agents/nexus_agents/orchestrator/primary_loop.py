@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from ..shared import kv_schema
 from ..shared.clock import now
@@ -10,6 +13,7 @@ from ..shared.consul_api import Consul, decode_entry, set_operation
 from .autoscaler import Autoscaler, countable_reports
 from .cluster_view import ClusterView, WorkerLiveness, instances
 from .fenced_lock import MAX_OPERATIONS, FencedLock
+from .misfits import Misfits
 from .orders import Orders, Specs, desired_services, event_of, fit_transaction
 from .placement import decide
 from .placement_model import Action, Observed
@@ -24,6 +28,7 @@ class PrimaryLoop:
         self._consul, self._lock, self._view = consul, lock, view
         self._liveness = WorkerLiveness()
         self._autoscaler = Autoscaler()
+        self._misfits = Misfits()
         self._orders: Orders | None = None  # None: to be read again
 
     def start(self) -> None:
@@ -40,6 +45,7 @@ class PrimaryLoop:
             self._view.refresh_consistent()
             orders = self._read_orders()
             self._autoscaler.load(self._consul.read(kv_schema.SCALES, consistent=True)[1])
+            self._misfits.load(self._consul.read(kv_schema.MISFITS, consistent=True)[1])
             self._orders = orders
         self._lock.prune_events()
         specs, reports = self._view.desired_specs(), self._view.reports()
@@ -52,22 +58,31 @@ class PrimaryLoop:
             {h: {s: str(spec["revision"]) for s, spec in o.items()} for h, o in self._orders.items()},
             instances(reports, self._view.health()),
         )
-        decision = decide(observed, desired_services(specs, counts))
-        self._write(self._orders, decision.actions[:MAX_ACTIONS], specs, scalings)  # the next cycle decides on the rest
+        desired = desired_services(specs, counts)
+        changed = self._misfits.update(observed, desired, now(), time.time())
+        decision = decide(replace(observed, misfits=self._misfits.reasons()), desired)
+        extra = [set_operation(kv_schema.MISFITS, self._misfits.dump())] if changed else []
+        if scalings:
+            extra.append(set_operation(kv_schema.SCALES, self._autoscaler.dump()))
+        self._write(self._orders, decision.actions[:MAX_ACTIONS], specs, scalings, extra)  # the next cycle does the rest
         return "; ".join((decision.sentence, *decision.notes))
 
-    def _write(self, orders: Orders, actions: Sequence[Action], specs: Specs, scalings: Mapping[str, str]) -> None:
-        """Orders, scales and their events in one transaction. NotPrimary, ConsulError."""
-        if not actions and not scalings:
+    def _write(
+        self, orders: Orders, actions: Sequence[Action], specs: Specs, scalings: Mapping[str, str],
+        extra: Sequence[Mapping[str, Any]],
+    ) -> None:  # fmt: skip
+        """Orders, scales, misfits and their events in one transaction. NotPrimary, ConsulError.
+
+        `extra`: the operations besides the orders; `scalings`: service -> why its number changed
+        """
+        if not actions and not extra:
             return
         actions, updated, operations = fit_transaction(orders, actions, specs, self._lock.epoch)
-        if scalings:
-            operations.append(set_operation(kv_schema.SCALES, self._autoscaler.dump()))
         # events beyond the room that is left are dropped; the scales themselves are all written
-        scalings = dict(sorted(scalings.items())[: MAX_OPERATIONS - 2 * len(actions)])
+        scalings = dict(sorted(scalings.items())[: MAX_OPERATIONS - 2 * len(actions) - len(extra)])
         events = [{"kind": "scale", "service": name, "text": text} for name, text in scalings.items()]
         events += [event_of(action) for action in actions]
-        self._lock.act(operations, events)
+        self._lock.act([*operations, *extra], events)
         self._orders = updated
         self._view.changed.set()
 

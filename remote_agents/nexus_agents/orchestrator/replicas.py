@@ -18,6 +18,8 @@ def plan(placement: ServicePlacement) -> tuple[Action, ...]:
     """The orders to change now, in the order in which to write them."""
     desired, count, well_placed = placement.desired, placement.count, placement.well_placed
     chosen = placement.free[: max(0, count - len(well_placed))]
+    # where the service is known not to live: better than nowhere, but nothing moves there from another such worker
+    chosen += placement.last_resort[: max(0, count - len(well_placed) - len(placement.misplaced) - len(chosen))]
     surplus = _removable(
         _worst_first(desired, well_placed),
         len(well_placed) - count - _has_extra(placement),
@@ -34,7 +36,7 @@ def plan(placement: ServicePlacement) -> tuple[Action, ...]:
     repair = (
         *(_place(desired, host, why) for host, why in zip(chosen, _reasons_to_place(placement), strict=False)),
         *(_remove(desired, r, f"{count} wanted, {len(well_placed)} there") for r in surplus),
-        *(_remove(desired, r, f"the worker lacks {_labels(desired)}") for r in replaced),
+        *(_remove(desired, r, _why_it_goes(placement, r.host)) for r in replaced),
         *(_remove(desired, r, "the worker is dead, and others have its replica") for r in covered),
     )
     return repair or _rolling_step(placement)
@@ -44,7 +46,7 @@ def _reasons_to_place(placement: ServicePlacement) -> Iterator[str]:
     """Why a replica is missing, one reason for each that is placed; endless."""
     desired, count = placement.desired, placement.count
     yield from (f"{r.host} is dead" for r in placement.lost)
-    yield from (f"{r.host} lacks {_labels(desired)}" for r in placement.misplaced)
+    yield from (f"{r.host} {_why_not_there(placement, r.host)}" for r in placement.misplaced)
     yield from repeat(
         "one on every worker" if desired.count is None else f"{count} wanted, {len(placement.well_placed)} there"
     )
@@ -109,7 +111,7 @@ def notes(placement: ServicePlacement, steps: Collection[Action]) -> tuple[str, 
     return (
         *([f"{name}: {unplaced} of {placement.count} wait for a worker: {why}"] if unplaced > 0 else []),
         *(f"{name}: one waits for {host} to come back: {why}" for host in lost),
-        *(f"{name} stays on {r.host}, which lacks {_labels(desired)}, until another worker has it up"
+        *(f"{name} stays on {r.host}, which {_why_not_there(placement, r.host)}, until another worker has it up"
           for r in placement.misplaced if r.host not in removed_from),
         *(f"{name}: the change to {desired.revision} waits for {r.host} ({r.state})" for r in blocking),
     )  # fmt: skip
@@ -119,6 +121,16 @@ def _why_unplaced(placement: ServicePlacement) -> str:
     if placement.eligible:
         return "every worker that may have it has one"
     return f"no live worker has {_labels(placement.desired)}" if placement.desired.labels else "no worker is alive"
+
+
+def _why_not_there(placement: ServicePlacement, host: str) -> str:
+    """Why this live host should not have it, after the host's name."""
+    why = placement.misfits.get(host)
+    return f"lacks {_labels(placement.desired)}" if why is None else f"cannot run it ({why})"
+
+
+def _why_it_goes(placement: ServicePlacement, host: str) -> str:
+    return f"the worker {_why_not_there(placement, host)}"
 
 
 def _labels(desired: DesiredService) -> str:

@@ -11,11 +11,13 @@ WANTED  {"digest": str, "services": {name: spec}}; fabfile/core/config/services.
 ROUTES  {"routes": [{"service", "domain", "path", "check_path": str | null, "headers": {str: str | null}, "timeout": s}]}
 ORDERS  {"epoch": int, "services": {name: spec}}: the services that one worker runs
 REPORT  {"epoch": int, "at": unix s, "services": {name: {"revision", "state", "cpu": percent | null, "restarts": int,
-         "note": str}}}; state: starting | running | looping | stopping | failed
+         "failures": int, "note": str}}}; state: starting | running | looping | stopping | failed
 EVENTS  one key each, EPOCH-NUMBER ascending: {"at": unix s, "epoch", "host": who acted, "session", "kind", "text",
          "service"?, "target"?: the affected host}
 BEAT    {"session", "beat": int}: the primary's heartbeat, written every two seconds and watched by the standbys
 PROMOTE {"to": host}: an operator's request; with "ready": session, once that host is ready to take over
+MISFITS {service: {host: {"revision", "until": unix s, "why": str}}}: where a service could not live, and for how long the
+        primary prefers any other worker
 SCALES  {service: replicas}: the autoscaler's current numbers
 """
 
@@ -28,6 +30,7 @@ ROUTES = "nexus/services/routes"
 PLACEMENT = "nexus/placement/"
 REPORTS = "nexus/report/"
 SCALES = "nexus/scale"
+MISFITS = "nexus/misfits"
 PROMOTE = "nexus/promote"
 BEAT = "nexus/beat"
 EVENTS = "nexus/events/"

@@ -20,6 +20,7 @@ from . import systemd
 from .consul_registration import Registrar
 from .cpu_meter import CpuMeter
 from .cpu_usage import CpuUsage
+from .failure_reason import FailureReasons
 from .instance_steps import DRAIN_TIME, Evaluation, InstanceHistory, Step, Unit, evaluate
 from .reports import Reporter, service_reports
 
@@ -39,6 +40,7 @@ class Worker:
         self._registrar = Registrar(consul, settings["address"], settings["advertise"], self._changed)
         self._orders: dict[str, Any] | None = self._load_orders()
         self._histories: dict[str, InstanceHistory] = {}
+        self._reasons = FailureReasons()
         self._stop_threads: dict[str, threading.Thread] = {}  # a stop may take long; the other services do not wait
         self._cpu_usage = CpuUsage()
         self._cpu_meter = CpuMeter()
@@ -106,6 +108,7 @@ class Worker:
         from_systemd = {n: ns for n, ns in cpu_times.items() if n in specs and specs[n]["image"] is None}
         cpus = {**self._cpu_usage.percents(from_systemd, now()), **self._cpu_meter.percents}
         evaluations = {}
+        self._reasons.new_turn()
         for name in sorted(units.keys() | specs.keys()):
             unit, spec = units.get(name, Unit(None, "inactive")), specs.get(name)
             if self._is_stopping(name):
@@ -115,9 +118,9 @@ class Worker:
             history = self._histories.get(name) or InstanceHistory(now(), unit.active == "active", unit.restarts)
             evaluation = evaluate(name, spec, unit, self._passing(name), history, now())
             self._histories[name] = evaluation.history
-            evaluations[name] = evaluation
             if evaluation.step:
                 self._execute(evaluation.step, spec)
+            evaluations[name] = self._reasons.add_to(evaluation, name, history.failures, self._registrar.outputs, now())
         running = frozenset(n for n, u in units.items() if u.active == "active")
         self._registrar.set_desired({n: specs[n] for n, e in evaluations.items() if e.registered and n in specs}, running)
         self._reporter.update({"epoch": self._orders["epoch"], "services": service_reports(evaluations, units, cpus)})
@@ -133,7 +136,13 @@ class Worker:
     def _execute(self, step: Step, spec: dict[str, Any] | None) -> None:
         log(f"{step.verb} {step.service}: {step.why}")
         if step.verb == "start" and spec:
-            systemd.start(spec, self._host)
+            if not self._histories[step.service].failures:
+                self._reasons.set(step.service, "")  # those of another revision are over
+            try:
+                systemd.start(spec, self._host)
+            except OSError as error:  # no room, for instance: the other services go on, and it is tried again
+                log(f"{step.service} could not be started: {error}")
+                self._reasons.set(step.service, str(error))
         elif step.verb == "pause":
             systemd.pause(step.service)
         elif step.verb == "kill":

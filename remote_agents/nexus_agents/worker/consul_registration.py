@@ -55,6 +55,7 @@ class Registrar(threading.Thread):
         self._desired: Specs | None = None  # None: the worker does not know yet what runs
         self._running: frozenset[str] = frozenset()
         self.passing: Mapping[str, bool] = {}
+        self.outputs: Mapping[str, str] = {}  # service -> what its failing check was told last
         self.checks_known = threading.Event()  # set once the agent has answered
         self._checked_at = float("-inf")
         self._failing = False
@@ -110,11 +111,14 @@ class Registrar(threading.Thread):
         _, checks = self._consul.get("/v1/agent/checks")
         registered = {i[len(PREFIX) :]: s for i, s in (services or {}).items() if i.startswith(PREFIX)}
         passing: dict[str, bool] = {}
+        outputs: dict[str, str] = {}
         for check in checks.values():
             if check["ServiceID"].startswith(PREFIX):
                 name = check["ServiceID"][len(PREFIX) :]
                 passing[name] = passing.get(name, True) and check["Status"] == "passing"
-        self._checked_at = now()
+                if check["Status"] != "passing":
+                    outputs[name] = str(check.get("Output") or "")
+        self._checked_at, self.outputs = now(), outputs
         self.checks_known.set()
         if passing != self.passing:
             self.passing = passing

@@ -30,7 +30,8 @@ class InstanceHistory:
     started_at: float = 0.0
     passed: bool = False  # since its last start
     restarts: int = 0  # systemd's count at the last turn
-    crashes: int = 0  # restarts in a row without a pass
+    crashes: int = 0  # restarts in a row without a pass, since the last pause
+    failures: int = 0  # restarts in a row without a pass
     pauses: int = 0  # crash loops in a row without a pass
     paused_until: float | None = None
     critical_since: float | None = None
@@ -90,10 +91,11 @@ def _update_history(unit: Unit, passing: bool | None, history: InstanceHistory, 
     elif restarts:
         # `passing`: it is back before its check could fail, so something killed it; that is no crash
         healthy = history.passed or passing
-        history = replace(history, crashes=0 if healthy else history.crashes + restarts, restarts=unit.restarts,
+        crashes, failures = (0, 0) if healthy else (history.crashes + restarts, history.failures + restarts)
+        history = replace(history, crashes=crashes, failures=failures, restarts=unit.restarts,
                           passed=False, started_at=now, critical_since=None)  # fmt: skip
     elif passing and unit.active == "active":
-        history = replace(history, passed=True, crashes=0, pauses=0)
+        history = replace(history, passed=True, crashes=0, failures=0, pauses=0)
     if passing or passing is None or unit.active != "active":
         return replace(history, critical_since=None)
     return history if history.critical_since is not None else replace(history, critical_since=now)

@@ -26,7 +26,8 @@ def service_reports(
             continue
         services[name] = {
             "revision": unit.revision if unit else None, "state": evaluation.state, "cpu": cpus.get(name),
-            "restarts": unit.restarts if unit else 0, "note": evaluation.note,
+            "restarts": unit.restarts if unit else 0,
+            "failures": evaluation.history.failures, "note": evaluation.note,
         }  # fmt: skip
     return services
 

@@ -751,3 +751,30 @@ def test_an_epoch_is_reused_only_when_it_was_certainly_not_acquired(
     store.answer = None
     lock.acquire()
     assert lock.epoch == next_epoch
+
+
+def test_what_cannot_live_on_its_worker_is_moved_and_remembered(tmp_path: Path) -> None:
+    """One transaction has the orders, the pairing for the next primary, and events with the worker's own reason."""
+    why = "crashed 5 times without passing: Address already in use"
+    loops = {"revision": "r1", "state": "looping", "cpu": None, "restarts": 5, "failures": 5, "note": why}
+    reports = [entry(kv_schema.report_key("w0"), {"epoch": 2, "services": {"web": loops}})]
+    store = Store(nexus__placement__w0__orders={"epoch": 2, "services": {"web": spec()}})
+    orchestrator = primary(store, tmp_path, {"web": spec()}, reports=reports)
+    cycles(orchestrator, store)
+    assert store.sizes == [1 + 2 + 1 + 2]
+    assert store.placed() == {"w0": set(), "w1": {"web"}}
+    assert store.values[kv_schema.MISFITS]["web"]["w0"]["why"] == why
+    assert [e["text"] for e in store.events()] == [
+        f"place web on w1: w0 cannot run it ({why})", f"remove web on w0: the worker cannot run it ({why})"]  # fmt: skip
+    successor = primary(store, tmp_path, {"web": spec()}, reports=reports)
+    successor._primary_loop.cycle()
+    assert successor._primary_loop._misfits.reasons() == {("web", "w0"): why}
+
+
+@pytest.mark.parametrize("failures", [None, "5", 1.5, True])
+def test_a_count_of_failures_that_is_no_number_is_none(failures: object) -> None:
+    """A worker may write anything into its report."""
+    report = {"revision": "r1", "state": "looping", "failures": failures, "note": "x" * 5000}
+    found = instances({"w1": {"web": report}}, [])["web", "w1"]
+    assert found.failures == 0
+    assert len(found.note) == cluster_view.MAX_NOTE

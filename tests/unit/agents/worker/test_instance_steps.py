@@ -580,3 +580,15 @@ def test_any_history_ends_in_the_ordered_state(events: list[tuple[str, float]]) 
         assert (host.unit.active, host.unit.revision, evaluation.state) == ("inactive", None, "stopped")
     else:
         assert (host.unit.active, host.unit.revision, evaluation.state) == ("active", host.desired["revision"], "running")
+
+
+def test_failures_are_counted_over_pauses_until_it_passes() -> None:
+    """The report's count does not begin anew with each pause, so the managers see five even from a slow crash loop."""
+    host = Host()
+    host.turn()
+    for _ in range(CRASH_LIMIT + 2):
+        host.end()
+        host.turn()
+    assert host.history.failures > CRASH_LIMIT > host.history.crashes
+    host.unit, host.passing, host.at = replace(host.unit, active="active"), True, host.at + LONGEST_PAUSE
+    assert host.turn().history.failures == 0

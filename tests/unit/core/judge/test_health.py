@@ -171,7 +171,8 @@ def test_the_json_has_the_keys_that_scripts_rely_on() -> None:
     assert fields["services"] == [{
         "name": "app", "wanted": 3, "passing": 1, "hosts": ["w1"], "instances": [
             {"host": "w1", "state": "running", "passing": True, "note": ""},
-            {"host": "w2", "state": "running", "passing": False, "note": ""}]}]  # fmt: skip
+            {"host": "w2", "state": "running", "passing": False, "note": ""}],
+        "kept_off": []}]  # fmt: skip
     assert fields["others"] == [
         {"name": "api", "passing": 1, "instances": 1}, {"name": "web", "passing": 2, "instances": 2}]  # fmt: skip
 

@@ -70,6 +70,7 @@ def test_the_names_are_those_of_the_agents() -> None:
         kv_schema.orders_key("w1"),
         kv_schema.report_key("w1"),
         kv_schema.SCALES,
+        kv_schema.MISFITS,
         kv_schema.PRIMARY,
         kv_schema.EPOCH,
     )
@@ -151,6 +152,7 @@ def test_the_json_has_the_keys_that_scripts_rely_on() -> None:
     assert json.loads(json.dumps(state.json())) == {
         "name": "web", "wanted": "all", "passing": 1, "hosts": ["w1"],
         "instances": [{"host": "w1", "state": "running", "passing": True, "note": ""}],
+        "kept_off": [],
     }  # fmt: skip
     assert one({"web": spec(low=3)}, {}, {}, "").json()["wanted"] == 3
 
@@ -213,3 +215,16 @@ def test_what_is_settled_passes(wanted: int | None, instances: list[Instance]) -
     if state.settled:
         assert state.passing == len(instances)
         assert wanted in (None, state.passing)
+
+
+def test_a_worker_that_a_service_is_kept_off_is_told() -> None:
+    """With the reason; it is no problem by itself, for the service runs elsewhere. A damaged value is none."""
+    entries = kv(WEB, ON_W1, RUNS)
+    why = "not up for 60 s: its check: 503"
+    stored = {"web": {"w2": {"revision": "r1", "until": 1, "why": why}, "w3": "?"}, "gone": {}}
+    [state] = read_services_health([*entries, entry(kv_schema.MISFITS, stored)], checks(ALL_WELL)).services
+    assert state.kept_off == (("w2", why),)
+    assert state.settled
+    assert state.json()["kept_off"] == [{"host": "w2", "why": why}]
+    [state] = read_services_health([*entries, entry(kv_schema.MISFITS, ["?"])], checks(ALL_WELL)).services
+    assert state.kept_off == ()
