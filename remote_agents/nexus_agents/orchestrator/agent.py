@@ -23,7 +23,7 @@ from .session_lease import Session
 from .standby import Standby
 
 POLL_INTERVAL = 1.0  # seconds between two turns of the loop without any news
-RETRY_DELAY = 0.2  # seconds after a failed attempt to take the lock
+RETRY_DELAY = 0.2  # seconds after a failed attempt to take the lock, or to write a heartbeat
 REPEAT_LOG_AFTER = 30.0  # seconds until the same sentence is logged again
 HANDOVER_PAUSE = 10.0  # seconds for which a host that handed the lock over does not take it back
 PREFERENCE_DELAY = 0.5  # seconds for which the others leave a free lock to the host with `primary: true` in hosts.yml
@@ -41,7 +41,7 @@ class Orchestrator:
         self._view = ClusterView(consul)
         self._standby = Standby(consul, self._session, self._view, host)
         self._primary_loop = PrimaryLoop(consul, self._lock, self._view)
-        self._heartbeat_at = float("-inf")  # when we wrote the last one
+        self._heartbeat_at = float("-inf")  # when we began to write the last one
         self._promotions = PromotionTracker()
         self._is_primary = False
         self._no_candidate_until, self._lock_free_since = float("-inf"), float("inf")
@@ -62,9 +62,16 @@ class Orchestrator:
             except ConsulError as error:
                 self._primary_loop.invalidate()  # it is unknown whether the last write was made
                 self._log_sentence(f"waiting for Consul: {error}")
-            self._view.changed.wait(POLL_INTERVAL)
+            self._view.changed.wait(self._pause())
             self._view.changed.clear()
         self._shut_down()
+
+    def _pause(self) -> float:
+        """Seconds until the next turn without news: as primary never beyond the next heartbeat, and a failed one is soon
+        tried again, while the lease lasts."""
+        if not self._is_primary:
+            return POLL_INTERVAL
+        return min(POLL_INTERVAL, max(RETRY_DELAY, self._heartbeat_at + HEARTBEAT_INTERVAL - now()))
 
     def stop(self) -> None:
         self._stopping = True
@@ -79,12 +86,13 @@ class Orchestrator:
 
     def _turn(self) -> None:
         if self._is_primary and not self._lock.held:
-            raise NotPrimary("no renewal came through for 3 s")
+            raise NotPrimary("no write was committed for 3 s")
         if not self._is_primary:
             self._stand_by()
-        elif now() - self._heartbeat_at >= HEARTBEAT_INTERVAL:
+        elif now() >= self._heartbeat_at + HEARTBEAT_INTERVAL:
+            began = now()
             self._lock.heartbeat()
-            self._heartbeat_at = now()
+            self._heartbeat_at = began
         if self._is_primary and self._view.ready():
             self._act_as_primary()
 

@@ -1,20 +1,22 @@
 """The lock of the single primary: acquire it, act in fenced transactions only, release it.
 
 Every act is one transaction. It checks that our session still holds the lock, and it carries our epoch, a number that
-only grows. A change and its event are written together, so the history has every act.
+only grows. A change and its event are written together, so the history has every act. A transaction that was committed
+renews the lease, and nothing else does.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..shared import kv_schema
 from ..shared.atomic_files import write_atomically
+from ..shared.clock import now
 from ..shared.consul_api import Consul, ConsulError, encode_value, set_operation
-from .session_lease import ACT_TIMEOUT, Session
+from .session_lease import ACT_TIMEOUT, Lease, Session
 
 KEPT_EVENTS = 500
 PRUNE_AFTER = 50  # events; a new primary prunes at once
@@ -33,15 +35,16 @@ class FencedLock:
         self._consul, self._session, self._host, self._epoch_file = consul, session, host, epoch_file
         self._lock_session: str | None = None  # our session, where it holds the lock
         self._events, self._heartbeats, self._unpruned = 0, 0, 0
+        self._lease = Lease()
         self.epoch = 0
 
     @property
     def held(self) -> bool:
-        """Whether we may act: our session holds the lock, and its lease is not over."""
+        """Whether we may act: our session holds the lock, and the lease is not over."""
         return (
             self._lock_session is not None
             and self._lock_session == self._session.id
-            and self._session.remaining() > 0
+            and self._lease.remaining(now()) > 0
         )  # fmt: skip
 
     def acquire(self, known_epoch: int = 0) -> None:
@@ -51,7 +54,7 @@ class FencedLock:
         ConsulError: not free yet (lock-delay), or another was faster; OSError: the epoch cannot be stored.
         """
         session = self._session.id
-        if session is None or self._session.remaining() <= 0:
+        if session is None:
             raise NotPrimary("no session yet")
         index, kv_epoch = self._consul.read(kv_schema.EPOCH)
         stored = self._read_epoch()  # newer than the KV store's after a restored snapshot
@@ -61,12 +64,12 @@ class FencedLock:
         value = {"host": self._host, "epoch": epoch, "session": session, "since": round(time.time(), 3)}
         event = self._event(epoch, session, {"kind": "elected", "text": f"{self._host} is primary, epoch {epoch}"})
         try:
-            self._consul.transact([
+            self._commit([
                 {"Verb": "lock", "Key": kv_schema.PRIMARY, "Value": encode_value(value), "Session": session},
                 {"Verb": "cas", "Key": kv_schema.EPOCH, "Value": encode_value(epoch), "Index": index},
                 self._heartbeat_operation(session),
                 event,
-            ], ACT_TIMEOUT)  # fmt: skip
+            ])  # fmt: skip
         except ConsulError as error:
             if error.code == 409:  # certainly not acquired, so nobody ever acted in this epoch
                 self._write_epoch(stored)
@@ -82,15 +85,21 @@ class FencedLock:
         self._unpruned += len(event_operations)
         fence = {"Verb": "check-session", "Key": kv_schema.PRIMARY, "Session": self._lock_session}
         try:
-            self._consul.transact([fence, *operations, *event_operations], ACT_TIMEOUT)
+            self._commit([fence, *operations, *event_operations])
         except ConsulError as error:
             if error.code == 409:
-                self._lock_session = None
+                self.drop()
                 raise NotPrimary("Consul refused the write: the lock is no longer ours") from error
             raise
 
+    def _commit(self, operations: Sequence[Mapping[str, Any]]) -> None:
+        """Every operation sequence holds our lock or checks it: once committed, the lock was ours when this began."""
+        began = now()
+        self._consul.transact(operations, ACT_TIMEOUT)
+        self._lease.renew(began)
+
     def heartbeat(self) -> None:
-        """Shows the standbys that we can write. Raises as `act` does."""
+        """Renews the lease, and shows the standbys that we can write. Raises as `act` does."""
         self.act([self._heartbeat_operation(self._lock_session or "")], [])
 
     def resign(self, why: str) -> None:
@@ -98,11 +107,12 @@ class FencedLock:
         if self.held:
             unlock = {"Verb": "unlock", "Key": kv_schema.PRIMARY, "Value": "", "Session": self._lock_session}
             self.act([unlock], [{"kind": "resigned", "text": f"{self._host} gives up being primary: {why}"}])
-        self._lock_session = None
+        self.drop()
 
     def drop(self) -> None:
         """Stops acting, without a word to Consul."""
         self._lock_session = None
+        self._lease.end()
 
     def prune_events(self) -> None:
         """Deletes a batch of old events when it is time to; the newest KEPT_EVENTS stay."""

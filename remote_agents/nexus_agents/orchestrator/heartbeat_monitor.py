@@ -2,16 +2,16 @@
 
 A manager that is cut off from the other managers, but not from the workers, is alive to Consul's failure detector, and
 its session lives on until its TTL ends it, up to 20 s later. So the primary writes a heartbeat in a fenced transaction
-every HEARTBEAT_INTERVAL seconds. A standby that misses it for SUSPECT_AFTER seconds asks the raft leader, asks again
-CONFIRM_AFTER seconds later, and may then end the session. That is as safe as a false alarm of the failure detector: the
-lock-delay outlasts the lease.
+every HEARTBEAT_INTERVAL seconds, which renews its own lease too. A standby that misses it for SUSPECT_AFTER seconds
+asks the raft leader, asks again CONFIRM_AFTER seconds later, and may then end the session. That is as safe as a false
+alarm of the failure detector: the lock-delay outlasts the lease.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-HEARTBEAT_INTERVAL = 2.0  # seconds between two heartbeats
+HEARTBEAT_INTERVAL = 1.0  # seconds between two heartbeats
 SUSPECT_AFTER = 4.0  # seconds without a new heartbeat, as seen by the standby's own server
 CONFIRM_AFTER = 2.5  # seconds between the leader's two answers without a new one; more than HEARTBEAT_INTERVAL
 

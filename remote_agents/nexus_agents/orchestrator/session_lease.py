@@ -1,8 +1,12 @@
-"""The right to act, by this host's own clock: a Consul session, renewed each second and trusted for three.
+"""The right to act, by this host's own clock, and the Consul session that holds the lock.
 
-With R the pause between renewals, c a renewal's timeout, L the lease, A the longest action and D the session's
-lock-delay, nobody else can hold the lock while we act as long as  L >= R + c  and  L + A <= D.  The session's own TTL
-plays no part: a false alarm of the failure detector may end a session right after a good renewal.
+Only a fenced write that Consul has committed renews the lease (`fenced_lock`): a quorum has then agreed that the lock was
+ours after the write began. The renewal of the session does not: the raft leader answers it from its own memory, and may
+no longer be one.
+
+With R the pause between such writes, A the timeout of one, L the lease and D the session's lock-delay, nobody else can
+hold the lock while we act as long as  L >= R + A  and  L + A <= D.  The session's own TTL plays no part: a false alarm of
+the failure detector may end a session right after a good write.
 """
 
 from __future__ import annotations
@@ -13,9 +17,9 @@ from typing import Any
 from ..shared.clock import now
 from ..shared.consul_api import Consul, ConsulError
 
-RENEW_INTERVAL = 1.0  # R
-RENEW_TIMEOUT = 1.0  # c
-LEASE = 3.0  # L, from the start of the last good renewal
+RENEW_INTERVAL = 1.0  # between two renewals of the session
+RENEW_TIMEOUT = 1.0
+LEASE = 3.0  # L, from the start of the last committed write; R is heartbeat_monitor.HEARTBEAT_INTERVAL
 ACT_TIMEOUT = 1.0  # A
 LOCK_DELAY = 4.0  # D
 SERVICE = "nexus-orchestrator"
@@ -23,7 +27,7 @@ CHECK = f"service:{SERVICE}"
 
 
 class Lease:
-    """Pure: when the last good renewal began. Times are seconds of one clock."""
+    """Pure: when the last committed write began. Times are seconds of one clock."""
 
     def __init__(self) -> None:
         self._renewed_at = float("-inf")
@@ -48,29 +52,23 @@ class Session(threading.Thread):
         self._host = host
         self._id: str | None = None
         self._registered = False
-        self._lease = Lease()
         self._stopped = threading.Event()
 
     @property
     def id(self) -> str | None:
         return self._id
 
-    def remaining(self) -> float:
-        """Seconds for which the session is certainly ours."""
-        return self._lease.remaining(now())
-
     def run(self) -> None:
         while not self._stopped.is_set():
             began = now()
             try:
-                self._renew(began)
+                self._renew()
             except ConsulError as error:
                 if error.code == 404:  # the session is gone: ended by its check, by hand, by a restored snapshot
                     self._id = None
-                    self._lease.end()
             self._stopped.wait(max(0.1, RENEW_INTERVAL - (now() - began)))
 
-    def _renew(self, began: float) -> None:
+    def _renew(self) -> None:
         try:
             if not self._registered:  # another process's registration is bound to a token that may be deleted
                 self._register()
@@ -83,7 +81,6 @@ class Session(threading.Thread):
             self._id = str(self._consul.put("/v1/session/create", self._definition(), RENEW_TIMEOUT)["ID"])
         else:
             self._consul.put(f"/v1/session/renew/{self._id}", timeout=RENEW_TIMEOUT)
-        self._lease.renew(began)
 
     def _register(self) -> None:
         check = {"TTL": "3s", "Status": "passing", "Notes": "the orchestrator of this host is at work"}

@@ -14,7 +14,7 @@ REPORT  {"epoch": int, "at": unix s, "services": {name: {"revision", "state", "c
          "failures": int, "note": str}}}; state: starting | running | looping | stopping | failed
 EVENTS  one key each, EPOCH-NUMBER ascending: {"at": unix s, "epoch", "host": who acted, "session", "kind", "text",
          "service"?, "target"?: the affected host}
-BEAT    {"session", "beat": int}: the primary's heartbeat, written every two seconds and watched by the standbys
+BEAT    {"session", "beat": int}: the primary's heartbeat, written every second and watched by the standbys
 PROMOTE {"to": host}: an operator's request; with "ready": session, once that host is ready to take over
 MISFITS {service: {host: {"revision", "until": unix s, "why": str}}}: where a service could not live, and for how long the
         primary prefers any other worker

@@ -35,8 +35,9 @@ from remote_agents.nexus_agents.orchestrator.orders import (
 from remote_agents.nexus_agents.orchestrator.placement_model import Action, DesiredService, Instance, Worker
 from remote_agents.nexus_agents.orchestrator.primary_loop import PrimaryLoop
 from remote_agents.nexus_agents.orchestrator.promotion import PromotionRequest, PromotionTracker
-from remote_agents.nexus_agents.orchestrator.session_lease import ACT_TIMEOUT, CHECK, LEASE
+from remote_agents.nexus_agents.orchestrator.session_lease import ACT_TIMEOUT, CHECK
 from remote_agents.nexus_agents.shared import kv_schema
+from remote_agents.nexus_agents.shared.clock import now
 from remote_agents.nexus_agents.shared.consul_api import ConsulError
 
 MOST_OPERATIONS = 64  # of one transaction: Consul's maxTxnOps
@@ -420,9 +421,6 @@ class Held:
 
     id = "s-1"
 
-    def remaining(self) -> float:
-        return LEASE
-
 
 def primary(store: Store, tmp_path: Path, specs: Mapping[str, Any] | None, **more: Any) -> Orchestrator:
     """m1 as primary of epoch 3, with the workers w0, w1 and w2; without its threads."""
@@ -434,6 +432,7 @@ def primary(store: Store, tmp_path: Path, specs: Mapping[str, Any] | None, **mor
         **more})  # fmt: skip
     orchestrator._lock = FencedLock(store, Held(), "m1", tmp_path / "epoch")  # type: ignore[arg-type]
     orchestrator._lock._lock_session, orchestrator._lock.epoch = "s-1", 3
+    orchestrator._lock._lease.renew(now())
     orchestrator._primary_loop = PrimaryLoop(store, orchestrator._lock, orchestrator._view)  # type: ignore[arg-type]
     orchestrator._view.refresh_consistent = Mock()  # type: ignore[method-assign]  the watches' values are current
     orchestrator._is_primary, orchestrator._last_logged, orchestrator._promotions = True, ("", 0.0), PromotionTracker()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from remote_agents.nexus_agents.orchestrator.agent import RETRY_DELAY
 from remote_agents.nexus_agents.orchestrator.heartbeat_monitor import (
     CONFIRM_AFTER,
     HEARTBEAT_INTERVAL,
@@ -70,3 +71,9 @@ def test_ending_a_session_is_as_safe_as_a_false_alarm() -> None:
     """The lock stays locked until the old holder, whose lease may still run, has ended its last action."""
     assert LEASE + ACT_TIMEOUT <= LOCK_DELAY
     assert CONFIRM_AFTER > HEARTBEAT_INTERVAL
+
+
+def test_one_lost_heartbeat_costs_no_right() -> None:
+    """A healthy primary keeps its lease over one write that is not answered in time, and the next try."""
+    assert LEASE >= HEARTBEAT_INTERVAL + ACT_TIMEOUT
+    assert LEASE > HEARTBEAT_INTERVAL + ACT_TIMEOUT + RETRY_DELAY
