@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..text import visible
+
 UNIT_PREFIX = "nexus-svc-"  # an instance's id in Consul, and the name of its unit, begin with it
 KV_PREFIXES = (
     "nexus/wanted/", "nexus/placement/", "nexus/report/", "nexus/scale", "nexus/misfits", "nexus/primary", "nexus/epoch",
@@ -135,7 +137,7 @@ def _instance(
 
 def _kept_off(misfits: Any, service: str) -> tuple[tuple[str, str], ...]:
     hosts = misfits.get(service) if isinstance(misfits, dict) else None
-    return tuple((host, str(m.get("why", ""))) for host, m in sorted((hosts or {}).items()) if isinstance(m, dict))
+    return tuple((host, visible(str(m.get("why", "")))) for host, m in sorted((hosts or {}).items()) if isinstance(m, dict))
 
 
 def _passing_instances(checks: Sequence[Mapping[str, Any]]) -> set[tuple[str, str]]:

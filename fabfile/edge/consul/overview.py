@@ -24,7 +24,7 @@ def assess_cluster(fleet: Fleet) -> Health:
     facts, faults = fleet.probe()
     servers = fleet.of(h for h in fleet.cluster.having("manager") if h.name in facts)
     status = consul_status(servers)
-    if status.leader:
+    if status.leader or status.server is None:  # no answer at all: perhaps our own token is unknown
         lines = drift(servers, fleet.cluster, Vault(fleet.cluster.state).load())
         # what is there too much is the next deploy's business, and no illness
         status = replace(status, acls=tuple(line for line in lines if not line.startswith("-")))

@@ -91,4 +91,6 @@ class FailureReasons:
 
 
 def _short(text: str) -> str:
+    """Without what a terminal would obey: a program may log anything."""
+    text = "".join(char if char.isprintable() else " " for char in text)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

@@ -44,6 +44,7 @@ IMAGE = [
         ([said("listening")], "HTTP GET http://10.0.0.2:8080/: 503\n Output: no", "listening its check: "
          "HTTP GET http://10.0.0.2:8080/: 503 Output: no"),
         ([ended("killed", "9/KILL")], "", "(killed, 9/KILL)"),
+        ([said("\x1b[31mred\x1b[0m alert")], "", " [31mred [0m alert"),
         ([said([104, 105]), said("  "), {}], "", ""),
     ],
 )  # fmt: skip
