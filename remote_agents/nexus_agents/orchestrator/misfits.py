@@ -68,6 +68,7 @@ class Misfits:
             if misfit.until > unix_now and service in desired and desired[service].revision == misfit.revision
         }  # fmt: skip
         down_since: dict[tuple[str, str, str], float] = {}
+        down: list[tuple[DesiredService, str, Instance | None]] = []
         for host, orders in sorted(observed.orders.items()):
             for name in sorted(orders):
                 service = desired.get(name)
@@ -80,8 +81,14 @@ class Misfits:
                 elif service.count is not None and not (instance and instance.state in NO_COUNT):
                     key = (name, host, service.revision)
                     down_since[key] = self._down_since.get(key, now)
-                    self._judge(service, host, instance, now - down_since[key], unix_now)
+                    down.append((service, host, instance))
         self._down_since = down_since
+        late = {host for (_, host, _), since in down_since.items() if now - since >= PATIENCE}
+        # most workers at once: then none of them is to blame, and a move would not help; lost tokens, for instance
+        widespread = len(late) > 1 and 2 * len(late) > sum(w.alive for w in observed.workers.values())
+        for service, host, instance in down:
+            seconds = now - down_since[service.name, host, service.revision]
+            self._judge(service, host, instance, 0.0 if widespread else seconds, unix_now)
         return self._found != before
 
     def _judge(self, service: DesiredService, host: str, instance: Instance | None, down: float, unix_now: float) -> None:
@@ -92,7 +99,8 @@ class Misfits:
             return
         if sum(name == service.name for name, _ in self._found) >= MOST or len(self._found) >= MOST_IN_ALL:
             return
-        why = mine.note if mine and mine.note else "its worker does not report it" if mine is None else f"it is {mine.state}"
+        state = "its worker does not report it" if mine is None else f"it is {mine.state}"
+        why = mine.note if mine and mine.note else "its check does not pass" if state == "it is running" else state
         if down >= PATIENCE:
             why = f"not up for {down:.0f} s: {why}"
         self._found[service.name, host] = Misfit(service.revision, unix_now + REMEMBERED, why)

@@ -50,6 +50,7 @@ def test_fewer_failures_are_the_workers_affair() -> None:
     [
         (Instance("r1", False, "running", 0, "its check: 503"), "not up for 60 s: its check: 503"),
         (Instance("r1", False, "starting"), "not up for 60 s: it is starting"),
+        (Instance("r1", False), "not up for 60 s: its check does not pass"),
         (None, "not up for 60 s: its worker does not report it"),
     ],
 )
@@ -60,6 +61,17 @@ def test_a_minute_without_a_pass_moves_it_too(instance: Instance | None, why: st
     assert after(misfits, cluster, now=100.0 + PATIENCE - 1) == []
     assert after(misfits, cluster, now=100.0 + PATIENCE) == ["place web w2", "remove web w1"]
     assert misfits.reasons() == {("web", "w1"): why}
+
+
+def test_what_happens_to_most_workers_at_once_moves_nothing() -> None:
+    """Where two of three are not up for a minute, as after tokens were lost, no worker is to blame; failures still count."""
+    silent = Instance("r1", False)
+    cluster = seen("w1 w2 w3", "web@w1 web@w2", w1=silent, w2=silent)
+    misfits = Misfits()
+    assert [after(misfits, cluster, "web=2", now=now) for now in (0.0, PATIENCE, 10 * PATIENCE)] == [[], [], []]
+    assert after(misfits, seen("w1 w2 w3", "web@w1 web@w2", w1=LOOPING, w2=silent), "web=2", now=10 * PATIENCE) == [
+        "place web w3", "remove web w1"]  # fmt: skip
+    assert after(Misfits(), seen("w1 w2 w3", "web@w1", w1=silent)) == []
 
 
 def test_a_pass_in_between_starts_the_minute_anew() -> None:
