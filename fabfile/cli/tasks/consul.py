@@ -28,7 +28,7 @@ def ui(c: Context, host: str = "", port: int = 0, inventory_: str = "", debug: b
         say(f'Log in (top right) with the token named "management" in {cluster.state / FILE}')
         say("A build without a web UI (Debian's 1.8.7) answers at /v1/ only. Ctrl-C closes the tunnel.")
         try:
-            while remote.transport.is_active():
+            while not remote.is_lost:
                 time.sleep(0.5)
         except KeyboardInterrupt:
             say("closed")

@@ -28,9 +28,12 @@ class FaultUnsupported(HostError):
     """The host itself says that the fault cannot be done there; nothing was touched."""
 
 
-def run_fault_script(remote: Remote, argv: Sequence[str]) -> Answer:
-    """The script's answer on the host. HostError with the host's own reason when it refuses or fails."""
-    done = remote.run(argv, [script("fault").encode()], timeout=120)
+def run_fault_script(remote: Remote, argv: Sequence[str], repeat: bool = False) -> Answer:
+    """The script's answer on the host. HostError with the host's own reason when it refuses or fails.
+
+    repeat: it may be run again when the connection is lost in the midst of it
+    """
+    done = remote.run(argv, [script("fault").encode()], timeout=120, repeat=repeat)
     answer = fault_protocol.parse_answer(done.out)
     if answer.status == "refused":
         hint = "nothing was injected; inv chaos.list says what each drill needs"
@@ -66,6 +69,6 @@ class FaultDriver:
         """Idempotent."""
         if self._power:
             self._power.on(remote.host.name)
-            remote.close()
+            remote.reset()
         else:
-            run_fault_script(remote, fault_protocol.argv("revert", self._id))
+            run_fault_script(remote, fault_protocol.argv("revert", self._id), repeat=True)

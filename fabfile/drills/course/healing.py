@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 
 from ...core.errors import HostError
 from ...core.state.scripts import script
@@ -25,7 +24,7 @@ def heal(
         for host in power.left():
             try:
                 power.on(host)
-                fleet[host].close()
+                fleet[host].reset()
                 undone.append((host, "stop-host"))
                 say(f"{host}: has its power back")
             except (HostError, KeyError) as error:
@@ -34,7 +33,7 @@ def heal(
     for host, faults in leftovers.items():
         for fault in faults:
             try:
-                run_fault_script(fleet[host], fault_protocol.argv("revert", fault.id))
+                run_fault_script(fleet[host], fault_protocol.argv("revert", fault.id), repeat=True)
                 undone.append((host, fault.fault))
                 say(f"{host}: {fault.fault} is undone ({_timer(fault)})")
             except HostError as error:
@@ -50,9 +49,7 @@ def _timer(fault: LeftoverFault) -> str:
 
 
 def _leftovers(remote: Remote) -> tuple[LeftoverFault, ...]:
-    with suppress(HostError):
-        remote.open()
-    done = remote.run(fault_protocol.argv("list"), [script("fault").encode()], timeout=60)
+    done = remote.run(fault_protocol.argv("list"), [script("fault").encode()], timeout=60, repeat=True)
     if done.code != 0:
         raise HostError(remote.host.name, f"fault.sh list: {done.err.strip()}")
     return fault_protocol.parse_leftovers(done.out)

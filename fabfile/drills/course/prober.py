@@ -122,7 +122,7 @@ class Prober(threading.Thread):
         output = {}
         for remote in self._watched_hosts if self._watch_command else ():
             try:
-                done = remote.run(self._watch_command, timeout=5)
+                done = remote.run(self._watch_command, timeout=5, repeat=True)
             except HostError:
                 continue
             if done.code == 0:

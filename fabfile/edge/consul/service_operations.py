@@ -98,7 +98,7 @@ def restart(fleet: Fleet, name: str, host: str, seconds: float) -> None:
 def logs(fleet: Fleet, name: str, lines: int) -> tuple[list[tuple[str, str]], list[HostError]]:
     """The last `lines` log lines as (host, line), sorted by time, and the faults of hosts that could not be read."""
     argv = _journalctl(name, "--lines", str(lines))
-    found, faults = for_each_host(fleet, lambda r: r.run(argv).out.decode("utf-8", "replace").splitlines())
+    found, faults = for_each_host(fleet, lambda r: r.run(argv, repeat=True).out.decode("utf-8", "replace").splitlines())
     merged = sorted((line.partition(" ")[0], host, line) for host, own in found.items() for line in own)
     return [(host, line) for _, host, line in merged[-lines:]], faults
 
@@ -140,7 +140,7 @@ def promote(fleet: Fleet, host: str) -> tuple[int, float]:
 def _last_log_lines(remote: Remote) -> str:
     try:
         argv = ["journalctl", "--unit", "nexus-orchestrator", "--lines", "2", "--output", "cat", "--no-pager"]
-        result = remote.run(argv)
+        result = remote.run(argv, repeat=True)
     except HostError as error:
         return f"not available: {error.message}"
     return " / ".join(result.out.decode("utf-8", "replace").split("\n")).strip(" /") or "none"

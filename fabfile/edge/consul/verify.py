@@ -126,7 +126,7 @@ def _error_lines(remote: Remote, units: Iterable[str], age: float | None) -> lis
     chosen = [word for unit in units for word in ("-u", unit)]
     form = ["--all", "--output=json", "--output-fields=MESSAGE,UNIT,_SYSTEMD_UNIT"]  # --all: long messages, too
     argv = ["journalctl", "-q", "--no-pager", *form, *when, *chosen, f"--grep={_ERROR_LINES}"]
-    return read_log_lines(remote.run(argv, timeout=30).out)
+    return read_log_lines(remote.run(argv, timeout=30, repeat=True).out)
 
 
 def _certificates_valid(health: Health) -> tuple[bool, str]:

@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ...core.errors import ApplyError
+from ...core.errors import ApplyError, HostError
 from ...core.state.plan import HostPlan, actions
 from ...core.state.scripts import script
 from ..ssh.connection import Remote
@@ -14,6 +14,7 @@ from ..ssh.exec_channel import command_fault
 
 SILENCE = 180.0  # seconds without output of apply.sh until the connection is given up
 _CHUNK = 1 << 17
+_ENDS = 90  # seconds in which the host may end a change by itself, after the connection was lost
 
 # Unpacks into a new folder and runs apply.sh there. A payload that breaks off leaves nothing behind.
 _RECEIVE = """set -eu; umask 077; s=/var/lib/nexus; mkdir -p $s; chmod 0700 $s
@@ -52,10 +53,26 @@ def apply_plan(remote: Remote, plan: HostPlan, who: str, on_step: Callable[[str]
     if failed:
         raise ApplyError(remote.host.name, failed[-1], _hint(remote, output), log or result.err.strip())
     if result.code == -1:
-        raise ApplyError(remote.host.name, "the connection was lost while the change was made",
-                         "deploy again: it finishes what is left", log)  # fmt: skip
+        what = f"the connection was lost while the change was made; {_what_is_left(remote, plan)}"
+        raise ApplyError(remote.host.name, what, "deploy again: it finishes what is left", log)
     fault = command_fault(remote.host, result)
     raise ApplyError(remote.host.name, fault.message.partition(": ")[2], fault.hint, log)
+
+
+def _what_is_left(remote: Remote, plan: HostPlan) -> str:
+    """What the host says over a new connection, once its apply.sh has ended; nothing is done there again."""
+    try:
+        answer = remote.script(script("generation"), "", str(_ENDS), timeout=_ENDS + 30, repeat=True).out.decode()
+    except HostError as error:
+        return f"what is there now is not known ({error.message})"
+    found = dict(line.split(" ", 1) for line in answer.splitlines() if " " in line)
+    if "running" in found:
+        return f"the host is still at it after {_ENDS} s, and goes on by itself"
+    if "pending" in found:
+        return "the host did not finish it: some of its files are new, some are old"
+    if found.get("current") == plan.wanted.id:
+        return "the host went on by itself and has the new generation"
+    return "the host has changed nothing: it has the generation of before"
 
 
 def _hint(remote: Remote, output: list[str]) -> str:

@@ -45,7 +45,8 @@ def _wait_for_unit(
 def _unit_log(remote: Remote, unit: str, lines: int = 15) -> str:
     """The last lines of a unit's journal; empty when they cannot be read."""
     try:
-        result = remote.run(["journalctl", "--no-pager", "-q", "-o", "cat", "-n", str(lines), "-u", unit], timeout=10)
+        argv = ["journalctl", "--no-pager", "-q", "-o", "cat", "-n", str(lines), "-u", unit]
+        result = remote.run(argv, timeout=10, repeat=True)
     except NexusError:
         return ""
     return result.out.decode("utf-8", "replace").strip()

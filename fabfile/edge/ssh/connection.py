@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import shlex
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -23,30 +24,55 @@ if TYPE_CHECKING:  # paramiko costs 80 ms, which bad input need not wait for
     from paramiko import Channel, Transport
 
 _ATTEMPTS = 3
+_PAUSE = 3.0  # seconds after a lost connection could not be opened anew, in which every use fails at once
 
 
 class Remote:
-    """A host and its one connection. It opens on first use; the owner closes it. Once open, any thread may use it."""
+    """A host and its one connection. It opens on first use, and anew where it was lost; the owner closes it.
+
+    Any thread may use it. Work that was under way when the connection was lost is not repeated, but where `repeat` says
+    that it may be.
+    """
 
     def __init__(self, cluster: Cluster, host: Host) -> None:
         self.cluster = cluster
         self.host = host
         self.token: str | None = None  # for Consul's API, where the cluster has ACLs
-        self.http = Http(self.tunnel)
+        self.http = Http(self.tunnel, lambda: self.is_lost)
         self._connection: Any = None
+        self._opening = threading.RLock()
+        self._underway: Any = None  # the connection that is being opened
+        self._closed = False
+        self._failed: tuple[float, HostError] | None = None
 
     def open(self) -> None:
-        """Connects and authenticates. HostError says why not; a transient failure of a busy sshd is tried again."""
+        """Connects and authenticates, unless it is open. HostError says why not."""
+        with self._opening:
+            if not self.is_lost:
+                return
+            self.reset()
+            try:
+                self._open()
+            except HostError as error:
+                self._failed = (time.monotonic(), error)
+                raise
+            finally:
+                self._underway = None
+
+    def _open(self) -> None:
+        """A transient failure of a busy sshd is tried again."""
         for attempt in range(1, _ATTEMPTS + 1):
             began = time.monotonic()
-            at = connection = new_connection(self.cluster, self.host)
+            at = connection = self._underway = new_connection(self.cluster, self.host)
+            if self._closed:
+                raise HostError(self.host.name, "its connection was closed", "the command is ending")
             try:
                 for at in reversed(list(hops(connection))):  # jump hosts first, so that the one that fails is known
                     open_hop(at)
             except Exception as error:
                 close_all(connection)
                 transient = _is_transient(error) and time.monotonic() - began < TIMEOUT / 2
-                if attempt == _ATTEMPTS or not transient:
+                if attempt == _ATTEMPTS or not transient or self._closed:
                     raise explain(self.host, error, at, at is not connection) from error
                 time.sleep(random.uniform(0.2, 0.6) * attempt)  # noqa: S311  jitter, not a secret
             else:
@@ -55,11 +81,19 @@ class Remote:
                 return
 
     @property
+    def is_lost(self) -> bool:
+        """Whether there is no connection, or none any more."""
+        return self._connection is None or not self._connection.transport.is_active()
+
+    @property
     def connection(self) -> Any:
         """Fabric's connection, open."""
-        if self._connection is None:
-            self.open()
-        return self._connection
+        with self._opening:
+            if self.is_lost:
+                if self._connection is None and self._failed and time.monotonic() - self._failed[0] < _PAUSE:
+                    raise self._failed[1]
+                self.open()
+            return self._connection
 
     @property
     def transport(self) -> Transport:
@@ -69,16 +103,32 @@ class Remote:
 
     def run(
         self, argv: Iterable[str], stdin: Iterable[bytes] = (), timeout: float = 60,
-        on_line: Callable[[str], None] | None = None,
+        on_line: Callable[[str], None] | None = None, repeat: bool = False,
     ) -> Result:  # fmt: skip
         """Runs argv as root. HostError when the connection fails; a failing command is a Result.
 
-        timeout: seconds without output until it is given up; on_line: called with each line of stdout as it arrives
+        timeout: seconds without output until it is given up; on_line: called with each line of stdout as it arrives;
+        repeat: it may be run again, with the same stdin, when the connection is lost in the midst of it
         """
+        argv = list(argv)
+        try:
+            result = self._run(argv, stdin, timeout, on_line)
+        except HostError:
+            if not (repeat and self.is_lost):
+                raise
+        else:
+            if not (repeat and result.lost):
+                return result
+        return self._run(argv, stdin, timeout, on_line)
+
+    def _run(
+        self, argv: Iterable[str], stdin: Iterable[bytes], timeout: float, on_line: Callable[[str], None] | None
+    ) -> Result:
         as_root = () if self.connection.user == "root" else ("sh", "-c", AS_ROOT, "nexus")
         command = "exec " + shlex.join([*as_root, *argv])
         try:
-            return run_command(self.transport.open_session(timeout=TIMEOUT), command, stdin, timeout, on_line)
+            channel = self._channel(lambda transport: transport.open_session(timeout=TIMEOUT))
+            return run_command(channel, command, stdin, timeout, on_line)
         except HostError:
             raise
         except OutputTooLong:
@@ -87,9 +137,19 @@ class Remote:
         except Exception as error:
             raise explain(self.host, error) from error
 
-    def script(self, text: str, *args: str, timeout: float = 60) -> Result:
+    def _channel(self, open_channel: Callable[[Transport], Channel]) -> Channel:
+        """A new channel; over a new connection where the old one turns out to be lost. Nothing has been asked yet."""
+        transport = self.transport
+        try:
+            return open_channel(transport)
+        except Exception:
+            if transport.is_active():
+                raise
+        return open_channel(self.transport)
+
+    def script(self, text: str, *args: str, timeout: float = 60, repeat: bool = False) -> Result:
         """Runs a script (`core.state.scripts`) as root, sent on stdin, with args. HostError when it fails."""
-        result = self.run(["sh", "-s", "--", *args], [text.encode()], timeout)
+        result = self.run(["sh", "-s", "--", *args], [text.encode()], timeout, repeat=repeat)
         if result.code != 0:
             raise command_fault(self.host, result)
         return result
@@ -101,21 +161,31 @@ class Remote:
         """
         from paramiko import ChannelException
 
-        transport = self.transport
+        ends = ("127.0.0.1", port), ("127.0.0.1", 0)
         try:
-            return transport.open_channel("direct-tcpip", ("127.0.0.1", port), ("127.0.0.1", 0), timeout=TIMEOUT)
+            return self._channel(lambda transport: transport.open_channel("direct-tcpip", *ends, timeout=TIMEOUT))
         except ChannelException as error:  # the host refused the channel; any other error is a lost connection
             raise HostError(self.host.name, f"port {port} on its loopback did not answer ({error.text.lower()})",
                             f"inv status; on the host: ss -lnt 'sport = {port}'") from error  # fmt: skip
+        except HostError:
+            raise
         except Exception as error:
             raise explain(self.host, error) from error
 
-    def close(self) -> None:
+    def reset(self) -> None:
         """Closes all connections; the next use opens a new one."""
         self.http.close()
+        self._failed = None
         if self._connection is not None:
             close_all(self._connection)
             self._connection = None
+
+    def close(self) -> None:
+        """Closes all connections for good, also one that another thread is opening."""
+        self._closed = True
+        if self._underway is not None:
+            close_all(self._underway)
+        self.reset()
 
 
 def _is_transient(error: Exception) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # paramiko costs 80 ms, which bad input need not wait for
 _CHUNK = 1 << 17
 MAX_OUTPUT = 1 << 26  # bytes of stdout that are kept; a host's facts are 0.3 MB
 _MAX_LINE = _MAX_STDERR = 1 << 20  # bytes
+_FEEDER_ENDS = 5.0  # seconds; longer only on a connection that takes nothing any more
 
 # For users who may not be root: run directly if root, else through sudo without a prompt. `sh -c`, because the login
 # shell may be any.
@@ -29,11 +30,12 @@ class OutputTooLong(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Exit code and output of a command. `code` is -1 when the connection ended before the command did."""
+    """Exit code and output of a command. `code` is -1 when no exit code came; `lost`: because the connection ended."""
 
     code: int
     out: bytes
     err: str
+    lost: bool = False
 
 
 def run_command(
@@ -45,21 +47,34 @@ def run_command(
 ) -> Result:
     """Runs the command on the channel and closes it. Any error of paramiko or the socket is raised as it is.
 
-    A thread of its own writes stdin, so that the two sides cannot wait for each other for ever.
+    A thread of its own writes stdin, so that the two sides cannot wait for each other for ever. It has ended when this
+    returns: nothing of this command can reach the channel that gets its number next.
     """
-    with channel:
+    from paramiko import SSHException
+
+    feeder = Thread(target=_feed, args=(channel, stdin), daemon=True)
+    out = bytearray()
+    try:
         channel.settimeout(timeout)
         channel.exec_command(command)
-        feeder = Thread(target=_feed, args=(channel, stdin), daemon=True)
         feeder.start()
-        out = _read_stdout(channel, on_line)
+        _read_stdout(channel, out, on_line)
         err = _read_stderr(channel)
-        return Result(channel.recv_exit_status(), out, err)
+        code = channel.recv_exit_status()
+        return Result(code, bytes(out), err, code == -1 and _is_lost(channel))
+    except (EOFError, SSHException):
+        if not _is_lost(channel):
+            raise
+        return Result(-1, bytes(out), "the connection was lost", lost=True)
+    finally:
+        channel.close()  # wakes the feeder where the command stopped reading
+        if feeder.ident:
+            feeder.join(_FEEDER_ENDS)
 
 
-def _read_stdout(channel: Channel, on_line: Callable[[str], None] | None) -> bytes:
-    """All of it. OutputTooLong: more than MAX_OUTPUT; where a caller takes each line at once, that much of it is kept."""
-    out, pending = bytearray(), b""
+def _read_stdout(channel: Channel, out: bytearray, on_line: Callable[[str], None] | None) -> None:
+    """All of it, into `out`; where a caller takes each line at once, MAX_OUTPUT of it. Else OutputTooLong for more."""
+    pending = b""
     while chunk := channel.recv(_CHUNK):
         if len(out) < MAX_OUTPUT or not on_line:
             out += chunk
@@ -71,7 +86,6 @@ def _read_stdout(channel: Channel, on_line: Callable[[str], None] | None) -> byt
         for line in [*lines, *([pending] if len(pending) > _MAX_LINE else [])]:
             on_line(line.decode("utf-8", "replace"))
         pending = pending if len(pending) <= _MAX_LINE else b""
-    return bytes(out)
 
 
 def _read_stderr(channel: Channel) -> str:
@@ -83,8 +97,16 @@ def _read_stderr(channel: Channel) -> str:
     return err.decode("utf-8", "replace")
 
 
+def _is_lost(channel: Channel) -> bool:
+    transport = channel.get_transport()
+    transport.join(0.2)  # a connection that is lost closes its channels first; a moment later its thread ends
+    return not transport.is_active()
+
+
 def _feed(channel: Channel, stdin: Iterable[bytes]) -> None:
-    with suppress(OSError):  # the command stopped reading: its exit code says why
+    from paramiko import SSHException
+
+    with suppress(OSError, EOFError, SSHException):  # the command stopped reading, or the connection is lost
         for chunk in stdin:
             channel.sendall(chunk)
         channel.shutdown_write()

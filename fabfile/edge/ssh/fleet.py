@@ -56,5 +56,5 @@ class Fleet:
 def probe(remote: Remote, previous: bool = False) -> Facts:
     """One host's facts. `previous` also reads the manifest of the previous generation, for a rollback."""
     options = ["--previous"] if previous else []
-    result = remote.script(script("probe"), "", ",".join(PROBED_UNITS), *options, *PATHS)
+    result = remote.script(script("probe"), "", ",".join(PROBED_UNITS), *options, *PATHS, repeat=True)
     return parse(remote.host.name, result.out)

@@ -34,13 +34,22 @@ class Http:
     for ever (paramiko's issue 247).
     """
 
-    def __init__(self, tunnel: Callable[[int], Channel]) -> None:
-        self._tunnel = tunnel
+    def __init__(self, tunnel: Callable[[int], Channel], is_lost: Callable[[], bool] = lambda: False) -> None:
+        """`tunnel` opens a channel to a port; `is_lost`: whether the SSH connection was lost, and the next one is new."""
+        self._tunnel, self._is_lost = tunnel, is_lost
         self._idle: deque[_ChannelConnection] = deque()
 
     def request(self, method: str, target: str, body: str | bytes | None, headers: Mapping[str, str]) -> HttpResponse:
         """Sends a request and reads the response. OSError or http.client.HTTPException when no whole response came;
-        whatever the tunnel raises when it does not open."""
+        whatever the tunnel raises when it does not open. A GET is sent again where the SSH connection was lost."""
+        try:
+            return self._request(method, target, body, headers)
+        except (OSError, http.client.HTTPException):
+            if method != "GET" or not self._is_lost():
+                raise
+        return self._request(method, target, body, headers)
+
+    def _request(self, method: str, target: str, body: str | bytes | None, headers: Mapping[str, str]) -> HttpResponse:
         connection = self._take_connection()
         try:
             connection.request(method, target, body=body, headers=headers)
