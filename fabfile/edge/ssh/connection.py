@@ -189,9 +189,9 @@ class Remote:
 
 
 def _is_transient(error: Exception) -> bool:
-    from paramiko import AuthenticationException, BadHostKeyException, SSHException
+    from paramiko import AuthenticationException, SSHException
 
-    if isinstance(error, AuthenticationException | BadHostKeyException):
+    if isinstance(error, AuthenticationException):
         return False
     no_banner = isinstance(error, SSHException) and "banner" in str(error)
     return no_banner or isinstance(error, EOFError | ConnectionResetError)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...core.errors import HostError, HostKeyError
 from ...core.model.cluster import Host
-from .known_hosts import UnknownKey, fingerprint
+from .known_hosts import ChangedKey, KeyRefused, RevokedKey, UnknownKey, fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +56,19 @@ def explain(host: Host, error: BaseException, at: Any = None, jump: bool = False
 
     at: Fabric's connection that failed, where it is known; jump: whether that one goes to a jump host
     """
-    from paramiko import AuthenticationException, BadHostKeyException, ChannelException, SSHException
+    from paramiko import AuthenticationException, ChannelException, SSHException
+
+    from .login import TooManyKeys
 
     if isinstance(error, HostError):
         return error
     server = _server(host, at, jump)
-    if isinstance(error, UnknownKey | BadHostKeyException):
+    if isinstance(error, KeyRefused):
         return _key_fault(host, error, server)
+    if isinstance(error, TooManyKeys):
+        return _too_many_keys(host, error.offered, server)
     if isinstance(error, AuthenticationException):
-        return HostError(
-            host.name, f"{server} refused {server.user or 'your user'} (no key was accepted)",
-            f"set {server.login_keys}, or load the key into your agent; try: ssh {server.user or 'USER'}@{server.name}",
-        )  # fmt: skip
+        return _login_fault(host, error, server)
     if isinstance(error, ChannelException) and at is not None and at.gateway:
         return _jump_fault(host, error, server, _server(host, at.gateway, jump=True))
     return _network(host, error, server) or HostError(
@@ -76,18 +77,44 @@ def explain(host: Host, error: BaseException, at: Any = None, jump: bool = False
     )  # fmt: skip
 
 
-def _key_fault(host: Host, error: Any, server: _Server) -> HostKeyError:
+def _login_fault(host: Host, error: BaseException, server: _Server) -> HostError:
+    skipped = getattr(error, "skipped", ())
+    why = str(error).lower().rstrip(".") or "no key was accepted"
+    if getattr(error, "offered", 1) == 0:
+        why = "there was no key to offer"
+    hint = f"set {server.login_keys}, or load the key into your agent; try: ssh {server.user or 'USER'}@{server.name}"
+    if skipped:
+        hint = f"{'; '.join(skipped)}; or set {server.login_keys}"
+    return HostError(host.name, f"{server} refused {server.user or 'your user'} ({why})", hint)
+
+
+def _too_many_keys(host: Host, offered: int, server: _Server) -> HostError:
+    if offered == 1:
+        hint = f"are you shut out there (fail2ban, MaxAuthTries)? Else set {server.login_keys}"
+        return HostError(host.name, f"{server} ended the login after one key", hint)
+    who = server.user or "your user"
+    what = f"{server} ended the login of {who} after {offered} keys: too many keys were offered"
+    where = f"`key:` of hosts.{host.name}" if not server.jump or host.gateway else "IdentityFile in ssh_config"
+    return HostError(host.name, what, f"name one with {where}; it is offered first")
+
+
+def _key_fault(host: Host, error: KeyRefused, server: _Server) -> HostKeyError:
     whose = f"{'jump host: ' if server.jump else ''}the SSH key of {error.hostname}"
-    if isinstance(error, UnknownKey):
+    offered = f"{error.key.get_name()} {fingerprint(error.key)}"
+    if isinstance(error, RevokedKey):
+        return HostKeyError(host.name, f"{whose} is refused: {error.where} ({offered})",
+                            "give the host a new key; where it was revoked by mistake, mend that file")  # fmt: skip
+    if isinstance(error, ChangedKey):
         return HostKeyError(
-            host.name, f"{whose} is unknown ({error.key.get_name()} {fingerprint(error.key)})",
-            f"compare the fingerprint with the host's console, then pin it: inv trust --hosts {host.name}",
+            host.name, f"{whose} has CHANGED: pinned {error.expected}, offered {fingerprint(error.key)}",
+            f"somebody may be in between. If the host was reinstalled: inv trust --hosts {host.name} --replace",
         )  # fmt: skip
-    return HostKeyError(
-        host.name,
-        f"{whose} has CHANGED: pinned {fingerprint(error.expected_key)}, offered {fingerprint(error.key)}",
-        f"somebody may be in between. If the host was reinstalled: inv trust --hosts {host.name} --replace",
-    )
+    hint = f"compare the fingerprint with the host's console, then pin it: inv trust --hosts {host.name}"
+    if isinstance(error, UnknownKey) and error.by_authority:
+        hint = f"certificates of hosts (@cert-authority) are not read here; {hint}"
+    if isinstance(error, UnknownKey) and error.unreadable:
+        hint = f"{error.unreadable} names it, with a key that cannot be read; {hint}"
+    return HostKeyError(host.name, f"{whose} is unknown ({offered})", hint)
 
 
 def _jump_fault(host: Host, error: Any, server: _Server, jump_host: _Server) -> HostError:

@@ -14,6 +14,7 @@ def _connection_class() -> Any:
         # A real attribute, as Fabric has for all others. Without it, each new connection would write the value into the
         # configuration, which then merges itself again and is empty for any thread that reads it in that moment.
         inline_ssh_env = None
+        settings = None  # what ssh_config says of it: core.config.ssh_settings
 
     return ThreadSafeConnection
 

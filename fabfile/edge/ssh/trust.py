@@ -6,12 +6,13 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from ...core.errors import HostError
 from ...core.model.cluster import Cluster, Host
 from ..disk.atomic import write_atomically
-from .config_files import host_keys
 from .connect import TIMEOUT, close_all, hops, new_connection, open_hop
 from .errors import explain
-from .known_hosts import fingerprint, known_hosts, known_hosts_name
+from .known_hosts import fingerprint, known_hosts, pinned
+from .known_hosts_file import parse_line, read
 
 
 def offered_key(cluster: Cluster, host: Host, hop: int = 0) -> tuple[str, Any, Path]:
@@ -39,11 +40,17 @@ def offered_key(cluster: Cluster, host: Host, hop: int = 0) -> tuple[str, Any, P
             key = transport.get_remote_server_key()
         finally:
             transport.close()
+        files = known_hosts(cluster.ssh.known_hosts, connection)
+        own = pinned(connection, files)
+        own.refuse_revoked(key)
     except Exception as error:
         raise explain(host, error, at, at is not way[0]) from error
     finally:
         close_all(connection)
-    return known_hosts_name(name, port), key, known_hosts(cluster, connection)[0]
+    if not files:
+        raise HostError(host.name, "ssh_config names no known_hosts file",
+                        "name one: known_hosts under defaults in hosts.yml")  # fmt: skip
+    return own.name, key, files[0]
 
 
 def hop_count(cluster: Cluster, host: Host) -> int:
@@ -53,26 +60,24 @@ def hop_count(cluster: Cluster, host: Host) -> int:
 
 def pinned_fingerprints(file: Path, name: str) -> list[str]:
     """The fingerprints of the name's keys in the file."""
-    return [fingerprint(key) for key in (host_keys(file).lookup(name) or {}).values()]
+    return [fingerprint(entry.blob) for entry in read(file).of(name) if not entry.marker and entry.blob]
 
 
 def pin_key(file: Path, name: str, key: Any, replace: bool = False) -> None:
     """Adds the key to a known_hosts file and keeps all other lines; `replace` drops the name's old keys first."""
-    old = file.read_text().splitlines() if file.is_file() else []
+    old = file.read_bytes().split(b"\n") if file.is_file() else []
+    while old and not old[-1].strip():
+        old.pop()
     if replace:
-        old = [line for line in old if line.startswith("#") or not _matches(line, name)]
-    lines = [*old, f"{name} {key.get_name()} {key.get_base64()}"]
+        old = [line for line in old if not _is_of(line.decode("utf-8", "replace"), name)]
+    lines = [*old, f"{name} {key.get_name()} {key.get_base64()}".encode()]
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_atomically(file, ("\n".join(lines) + "\n").encode())
+    write_atomically(file, b"\n".join(lines) + b"\n")
 
 
-def _matches(line: str, name: str) -> bool:
-    from paramiko import HostKeys
-    from paramiko.hostkeys import HostKeyEntry
-
-    entry = HostKeyEntry.from_line(line) if line.strip() else None
-    if entry is None:
+def _is_of(line: str, name: str) -> bool:
+    """Whether the line names this host itself: not by a wildcard, which names others, too, nor with a marker."""
+    entry = parse_line(line)
+    if entry is None or entry.marker or any(sign in entry.names for sign in "*?!"):
         return False
-    keys = HostKeys()
-    keys._entries.append(entry)  # type: ignore[attr-defined]  # the one way to match a hashed name
-    return keys.lookup(name) is not None
+    return entry.matches(name.lower())
