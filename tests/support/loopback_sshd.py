@@ -51,6 +51,7 @@ class Sshd:
 class _Session(paramiko.ServerInterface):
     def __init__(self, sshd: Sshd, transport: paramiko.Transport) -> None:
         self._sshd, self._transport, self._tries = sshd, transport, 0
+        self._inner: dict[int, socket.socket] = {}
 
     def get_allowed_auths(self, _username: str) -> str:
         return "publickey"
@@ -69,12 +70,12 @@ class _Session(paramiko.ServerInterface):
         ok = paramiko.common.OPEN_SUCCEEDED
         return ok if kind == "session" else paramiko.common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
 
-    def check_channel_direct_tcpip_request(self, _chanid: int, _origin: Any, destination: Any) -> int:
+    def check_channel_direct_tcpip_request(self, chanid: int, _origin: Any, destination: Any) -> int:
         self._sshd.forwards += 1
         if not self._sshd.forwarding:
             return paramiko.common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
         try:
-            self._inner = socket.create_connection(destination)
+            self._inner[chanid] = socket.create_connection(destination)
         except OSError:
             return paramiko.common.OPEN_FAILED_CONNECT_FAILED
         return paramiko.common.OPEN_SUCCEEDED
@@ -102,10 +103,12 @@ class _Session(paramiko.ServerInterface):
             channel.close()
 
     def serve_tunnels(self) -> None:
+        kept: list[paramiko.Channel | None] = []
         while self._transport.is_active():
             channel = self._transport.accept(0.2)
-            if channel is not None and getattr(self, "_inner", None) is not None:
-                inner, self._inner = self._inner, None
+            kept.append(channel)  # one that nobody holds closes itself
+            inner = self._inner.pop(channel.get_id(), None) if channel is not None else None
+            if channel is not None and inner is not None:
                 threading.Thread(target=_feed, args=(channel, inner.makefile("wb", buffering=0)), daemon=True).start()
                 threading.Thread(target=_relay, args=(inner, channel), daemon=True).start()
 

@@ -34,7 +34,14 @@ def open_manager(cluster: Cluster, name: str = "") -> Iterator[Remote]:
 
 @contextmanager
 def forwarded_port(remote: Remote, local: int) -> Iterator[None]:
-    """Forwards 127.0.0.1:local on this machine to the remote's 127.0.0.1:8500 while the block runs."""
+    """Forwards 127.0.0.1:local on this machine to the remote's 127.0.0.1:8500 while the block runs.
+
+    HostError when nobody answers there, or the host's sshd forbids forwarding.
+    """
+    remote.tunnel(PORT).close()
+    if remote.forwarding_refused:
+        raise HostError(remote.host.name, "its sshd forbids TCP forwarding, which this command needs",
+                        "in its sshd_config: AllowTcpForwarding yes (or `local`)")  # fmt: skip
     with remote.connection.forward_local(local, remote_port=PORT, remote_host="127.0.0.1", local_host="127.0.0.1"):
         yield
 

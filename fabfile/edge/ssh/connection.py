@@ -19,11 +19,13 @@ from .connect import TIMEOUT, close_all, hops, new_connection, open_hop
 from .errors import explain
 from .exec_channel import AS_ROOT, MAX_OUTPUT, OutputTooLong, Result, command_fault, run_command
 from .http_channel import Http
+from .relay import no_answer, open_relay
 
 if TYPE_CHECKING:  # paramiko costs 80 ms, which bad input need not wait for
     from paramiko import Channel, Transport
 
 _ATTEMPTS = 3
+_PROHIBITED = 1  # "administratively prohibited", where 2 is "connect failed" (RFC 4254, 5.1)
 _PAUSE = 3.0  # seconds after a lost connection could not be opened anew, in which every use fails at once
 
 
@@ -43,6 +45,7 @@ class Remote:
         self._opening = threading.RLock()
         self._underway: Any = None  # the connection that is being opened
         self._closed = False
+        self.forwarding_refused = False  # by the sshd of this connection
         self._failed: tuple[float, HostError] | None = None
 
     def open(self) -> None:
@@ -157,16 +160,29 @@ class Remote:
     def tunnel(self, port: int) -> Channel:
         """A stream to a TCP port on the host's own loopback; nothing listens on the operator's side.
 
-        HostError: the host cannot be reached by SSH, or nobody answers at that port.
+        Where its sshd forbids forwarding, a program on the host carries the stream. HostError: the host cannot be reached
+        by SSH, or nobody answers at that port.
         """
         from paramiko import ChannelException
 
         ends = ("127.0.0.1", port), ("127.0.0.1", 0)
         try:
-            return self._channel(lambda transport: transport.open_channel("direct-tcpip", *ends, timeout=TIMEOUT))
+            if not self.forwarding_refused:
+                return self._channel(lambda transport: transport.open_channel("direct-tcpip", *ends, timeout=TIMEOUT))
         except ChannelException as error:  # the host refused the channel; any other error is a lost connection
-            raise HostError(self.host.name, f"port {port} on its loopback did not answer ({error.text.lower()})",
-                            f"inv status; on the host: ss -lnt 'sport = {port}'") from error  # fmt: skip
+            if error.code != _PROHIBITED:
+                raise no_answer(self.host, port, error.text) from error
+            self.forwarding_refused = True
+        except HostError:
+            raise
+        except Exception as error:
+            raise explain(self.host, error) from error
+        return self._relay(port)
+
+    def _relay(self, port: int) -> Channel:
+        try:
+            session = self._channel(lambda transport: transport.open_session(timeout=TIMEOUT))
+            return open_relay(session, self.host, port, TIMEOUT)
         except HostError:
             raise
         except Exception as error:
@@ -175,7 +191,7 @@ class Remote:
     def reset(self) -> None:
         """Closes all connections; the next use opens a new one."""
         self.http.close()
-        self._failed = None
+        self._failed, self.forwarding_refused = None, False
         if self._connection is not None:
             close_all(self._connection)
             self._connection = None
