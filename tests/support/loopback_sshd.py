@@ -129,7 +129,7 @@ def _copy(source: Any, send: Callable[[bytes], None]) -> None:
 
 
 def _relay(inner: socket.socket, channel: paramiko.Channel) -> None:
-    with suppress(OSError):
+    with suppress(OSError, EOFError, paramiko.SSHException):
         while data := inner.recv(1 << 16):
             channel.sendall(data)
     channel.close()

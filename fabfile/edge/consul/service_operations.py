@@ -12,6 +12,7 @@ from ...core.judge.fencing import read_event
 from ...core.judge.service_health import ServiceHealth, ServicesHealth
 from ...core.state.scripts import script
 from ..ssh.connection import Remote
+from ..ssh.exec_channel import WATCHED
 from ..ssh.fanout import for_each_host
 from ..ssh.fleet import Fleet
 from .client import Consul
@@ -111,7 +112,7 @@ def _journalctl(name: str, *options: str) -> list[str]:
 def follow(fleet: Fleet, name: str, on_line: Callable[[str, str], None]) -> None:
     """Calls `on_line(host, line)` for each new log line, until interrupted. Skips hosts that are lost."""
     argv = _journalctl(name, "--follow", "--lines", "0")
-    for_each_host(fleet, lambda r: r.run(argv, timeout=86400, on_line=lambda text: on_line(r.host.name, text)))
+    for_each_host(fleet, lambda r: r.run(argv, on_line=lambda text: on_line(r.host.name, text), limit=WATCHED))
 
 
 def promote(fleet: Fleet, host: str) -> tuple[int, float]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from ...core.errors import HostError, InputError, Several
 from ...core.model.cluster import Cluster
 from ..ssh.connection import Remote
-from ..ssh.exec_channel import Result
+from ..ssh.exec_channel import WATCHED, Result
 from ..ssh.fleet import Fleet
 from .client import PORT
 
@@ -50,4 +50,4 @@ def run_consul(remote: Remote, args: Sequence[str], on_line: Callable[[str], Non
     """Runs `consul ARGS` on the host. The token goes over stdin, so it is in no argument list and no environment."""
     token = [remote.token.encode()] if remote.token else []
     env = ["CONSUL_HTTP_TOKEN_FILE=/dev/stdin"] if token else []
-    return remote.run(["env", *env, "/usr/local/bin/consul", *args], token, timeout=3600, on_line=on_line)
+    return remote.run(["env", *env, "/usr/local/bin/consul", *args], token, on_line=on_line, limit=WATCHED)

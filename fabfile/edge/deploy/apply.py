@@ -10,9 +10,9 @@ from ...core.errors import ApplyError, HostError
 from ...core.state.plan import HostPlan, actions
 from ...core.state.scripts import script
 from ..ssh.connection import Remote
-from ..ssh.exec_channel import command_fault
+from ..ssh.exec_channel import Limit, command_fault
 
-SILENCE = 180.0  # seconds without output of apply.sh until the connection is given up
+LIMIT = Limit(silence=180, whole=7200)  # an upload over a slow line takes its time
 _CHUNK = 1 << 17
 _ENDS = 90  # seconds in which the host may end a change by itself, after the connection was lost
 
@@ -45,7 +45,7 @@ def apply_plan(remote: Remote, plan: HostPlan, who: str, on_step: Callable[[str]
         if word == "step":
             on_step(rest)
 
-    result = remote.run(["sh", "-c", _RECEIVE], payload(plan, who), timeout=SILENCE, on_line=on_line)
+    result = remote.run(["sh", "-c", _RECEIVE], payload(plan, who), on_line=on_line, limit=LIMIT)
     failed = [line[7:] for line in output if line.startswith("failed ")]
     if result.code == 0 and output and output[-1] == f"done {plan.wanted.id}":
         return

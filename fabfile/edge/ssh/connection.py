@@ -17,7 +17,7 @@ from ...core.errors import HostError
 from ...core.model.cluster import Cluster, Host
 from .connect import TIMEOUT, close_all, hops, new_connection, open_hop
 from .errors import explain
-from .exec_channel import AS_ROOT, MAX_OUTPUT, OutputTooLong, Result, command_fault, run_command
+from .exec_channel import AS_ROOT, Limit, Result, command_fault, run_command
 from .http_channel import Http
 from .relay import no_answer, open_relay
 
@@ -106,37 +106,35 @@ class Remote:
 
     def run(
         self, argv: Iterable[str], stdin: Iterable[bytes] = (), timeout: float = 60,
-        on_line: Callable[[str], None] | None = None, repeat: bool = False,
+        on_line: Callable[[str], None] | None = None, repeat: bool = False, limit: Limit | None = None,
     ) -> Result:  # fmt: skip
         """Runs argv as root. HostError when the connection fails; a failing command is a Result.
 
         timeout: seconds without output until it is given up; on_line: called with each line of stdout as it arrives;
-        repeat: it may be run again, with the same stdin, when the connection is lost in the midst of it
+        repeat: it may be run again, with the same stdin, when the connection is lost in the midst of it; limit: instead of
+        `timeout`, for work of an unusual kind
         """
-        argv = list(argv)
+        argv, limit = list(argv), limit or Limit.of_silence(timeout)
         try:
-            result = self._run(argv, stdin, timeout, on_line)
+            result = self._run(argv, stdin, limit, on_line)
         except HostError:
             if not (repeat and self.is_lost):
                 raise
         else:
             if not (repeat and result.lost):
                 return result
-        return self._run(argv, stdin, timeout, on_line)
+        return self._run(argv, stdin, limit, on_line)
 
     def _run(
-        self, argv: Iterable[str], stdin: Iterable[bytes], timeout: float, on_line: Callable[[str], None] | None
+        self, argv: Iterable[str], stdin: Iterable[bytes], limit: Limit, on_line: Callable[[str], None] | None
     ) -> Result:
         as_root = () if self.connection.user == "root" else ("sh", "-c", AS_ROOT, "nexus")
         command = "exec " + shlex.join([*as_root, *argv])
         try:
             channel = self._channel(lambda transport: transport.open_session(timeout=TIMEOUT))
-            return run_command(channel, command, stdin, timeout, on_line)
+            return run_command(channel, command, stdin, limit, on_line)
         except HostError:
             raise
-        except OutputTooLong:
-            raise HostError(self.host.name, f"its answer is longer than {MAX_OUTPUT >> 20} MB, and was not read on",
-                            "look at what its login shell prints, and at its files in /var/lib/nexus") from None  # fmt: skip
         except Exception as error:
             raise explain(self.host, error) from error
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...core.errors import HostError, HostKeyError
 from ...core.model.cluster import Host
+from .exec_channel import GaveUp
 from .known_hosts import ChangedKey, KeyRefused, RevokedKey, UnknownKey, fingerprint
 
 
@@ -65,6 +66,9 @@ def explain(host: Host, error: BaseException, at: Any = None, jump: bool = False
     server = _server(host, at, jump)
     if isinstance(error, KeyRefused):
         return _key_fault(host, error, server)
+    if isinstance(error, GaveUp):
+        return HostError(host.name, f"what was run there {error}; it was given up",
+                         f"is the host hung, or does its login shell print by itself? ssh {server.name} true")  # fmt: skip
     if isinstance(error, TooManyKeys):
         return _too_many_keys(host, error.offered, server)
     if isinstance(error, AuthenticationException):

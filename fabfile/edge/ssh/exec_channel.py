@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,17 +17,12 @@ if TYPE_CHECKING:  # paramiko costs 80 ms, which bad input need not wait for
     from paramiko import Channel
 
 _CHUNK = 1 << 17
-MAX_OUTPUT = 1 << 26  # bytes of stdout that are kept; a host's facts are 0.3 MB
-_MAX_LINE = _MAX_STDERR = 1 << 20  # bytes
-_FEEDER_ENDS = 5.0  # seconds; longer only on a connection that takes nothing any more
+_LONGEST_LINE = 1 << 18  # bytes
+_THREAD_ENDS = 5.0  # seconds; longer only on a connection that takes nothing any more
 
 # For users who may not be root: run directly if root, else through sudo without a prompt. `sh -c`, because the login
 # shell may be any.
 AS_ROOT = 'if [ "$(id -u)" = 0 ]; then exec "$@"; else exec sudo -n -- env SSH_CONNECTION="$SSH_CONNECTION" "$@"; fi'
-
-
-class OutputTooLong(Exception):
-    """The command's output would fill this machine's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,63 +35,132 @@ class Result:
     lost: bool = False
 
 
-def run_command(
-    channel: Channel,
-    command: str,
-    stdin: Iterable[bytes],
-    timeout: float,
-    on_line: Callable[[str], None] | None,
-) -> Result:
-    """Runs the command on the channel and closes it. Any error of paramiko or the socket is raised as it is.
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How long a command may take, and how much it may say; more is given up.
 
-    A thread of its own writes stdin, so that the two sides cannot wait for each other for ever. It has ended when this
-    returns: nothing of this command can reach the channel that gets its number next.
+    silence: seconds without output; whole: seconds in all; size: bytes of its output. Watched output is not kept.
+    """
+
+    silence: float
+    whole: float
+    size: int = 1 << 25
+
+    @classmethod
+    def of_silence(cls, seconds: float) -> Limit:
+        """A command of the usual kind may work ten times as long as it may be silent."""
+        return cls(seconds, 10 * seconds)
+
+
+WATCHED = Limit(silence=86400, whole=math.inf, size=0)  # somebody reads it as it comes, and ends it with Ctrl-C
+
+
+class GaveUp(Exception):
+    """The command was given up: what it did."""
+
+
+def run_command(
+    channel: Channel, command: str, stdin: Iterable[bytes], limit: Limit, on_line: Callable[[str], None] | None
+) -> Result:
+    """Runs the command on the channel and closes it. GaveUp beyond the limit; any error of paramiko or the socket is
+    raised as it is.
+
+    Threads of its own write stdin and read stderr, so that the two sides cannot wait for each other for ever. They have
+    ended when this returns: nothing of this command can reach the channel that gets its number next.
     """
     from paramiko import SSHException
 
+    out = _Output(limit, on_line)
+    err = _Tail()
     feeder = Thread(target=_feed, args=(channel, stdin), daemon=True)
-    out = bytearray()
+    drain = Thread(target=err.read, args=(channel,), daemon=True)
     try:
-        channel.settimeout(timeout)
+        channel.settimeout(limit.silence)
         channel.exec_command(command)
         feeder.start()
-        _read_stdout(channel, out, on_line)
-        err = _read_stderr(channel)
+        drain.start()
+        out.read(channel)
+        drain.join(out.wait)
+        if drain.is_alive() or not channel.status_event.wait(out.wait):
+            raise TimeoutError("the command ended its output, and not itself")
         code = channel.recv_exit_status()
-        return Result(code, bytes(out), err, code == -1 and _is_lost(channel))
+        return Result(code, bytes(out.kept), err.text, code == -1 and _is_lost(channel))
     except (EOFError, SSHException):
         if not _is_lost(channel):
             raise
-        return Result(-1, bytes(out), "the connection was lost", lost=True)
+        return Result(-1, bytes(out.kept), "the connection was lost", lost=True)
     finally:
         channel.close()  # wakes the feeder where the command stopped reading
-        if feeder.ident:
-            feeder.join(_FEEDER_ENDS)
+        for thread in (feeder, drain):
+            if thread.ident:
+                thread.join(_THREAD_ENDS)
 
 
-def _read_stdout(channel: Channel, out: bytearray, on_line: Callable[[str], None] | None) -> None:
-    """All of it, into `out`; where a caller takes each line at once, MAX_OUTPUT of it. Else OutputTooLong for more."""
-    pending = b""
-    while chunk := channel.recv(_CHUNK):
-        if len(out) < MAX_OUTPUT or not on_line:
-            out += chunk
-        if not on_line:
-            if len(out) > MAX_OUTPUT:
-                raise OutputTooLong
-            continue
-        *lines, pending = (pending + chunk).split(b"\n")
-        for line in [*lines, *([pending] if len(pending) > _MAX_LINE else [])]:
+class _Output:
+    """stdout, read within the limit."""
+
+    def __init__(self, limit: Limit, on_line: Callable[[str], None] | None) -> None:
+        self._limit, self._on_line = limit, on_line
+        self._until = time.monotonic() + limit.whole
+        self._pending = b""
+        self.kept = bytearray()
+
+    @property
+    def wait(self) -> float:
+        """Seconds to wait for the next sign of life. GaveUp when there are none left."""
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise GaveUp(f"did not end within {self._limit.whole:.0f} s")
+        return min(self._limit.silence, left)
+
+    def read(self, channel: Channel) -> None:
+        """To its end."""
+        while True:
+            channel.settimeout(self.wait)
+            try:
+                chunk = channel.recv(_CHUNK)
+            except TimeoutError:
+                if self.wait:  # GaveUp where it was not silence, but the whole time
+                    raise
+            if not chunk:
+                return
+            if self._limit.size:
+                self.kept += chunk
+            if len(self.kept) > self._limit.size:
+                raise GaveUp(f"said more than {self._limit.size >> 20} MiB")
+            if self._on_line:
+                self._tell(chunk, self._on_line)
+
+    def _tell(self, chunk: bytes, on_line: Callable[[str], None]) -> None:
+        *lines, self._pending = (self._pending + chunk).split(b"\n")
+        if len(self._pending) > _LONGEST_LINE:
+            lines, self._pending = [*lines, self._pending], b""
+        for line in lines:
             on_line(line.decode("utf-8", "replace"))
-        pending = pending if len(pending) <= _MAX_LINE else b""
 
 
-def _read_stderr(channel: Channel) -> str:
-    """Its first _MAX_STDERR bytes; the rest is read and dropped, so that the command can end."""
-    stream = channel.makefile_stderr("rb")
-    err = stream.read(_MAX_STDERR)
-    while stream.read(_CHUNK):
-        pass
-    return err.decode("utf-8", "replace")
+class _Tail:
+    """The end of stderr, however much came before. It is read while stdout is: both share the channel's window."""
+
+    def __init__(self) -> None:
+        self._kept = b""
+
+    def read(self, channel: Channel) -> None:
+        from paramiko import SSHException
+
+        with suppress(OSError, EOFError, SSHException):
+            while True:
+                try:
+                    chunk = channel.recv_stderr(_CHUNK)
+                except TimeoutError:
+                    continue  # stdout's reader gives up, and closes the channel
+                if not chunk:
+                    return
+                self._kept = (self._kept + chunk)[-_LONGEST_LINE:]
+
+    @property
+    def text(self) -> str:
+        return self._kept.decode("utf-8", "replace")
 
 
 def _is_lost(channel: Channel) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future
+from queue import SimpleQueue
+from threading import Thread
 from typing import TypeVar
 
 from ...core.errors import HostError
@@ -25,19 +28,38 @@ def for_each_host(
     remotes = list(remotes)
     results: dict[str, T] = {}
     faults: dict[str, HostError] = {}
-    pool = ThreadPoolExecutor(max_workers=max(1, min(limit, len(remotes))))
-    futures = {pool.submit(work, remote): remote for remote in remotes}
+    waiting, finished = deque(remotes), SimpleQueue[tuple[Remote, Callable[[], T]]]()
+    for _ in range(min(limit, len(remotes))):
+        # daemons: Ctrl-C ends the command at once, and does not wait for those that are connecting
+        Thread(target=_work, args=(work, waiting, finished), daemon=True).start()
     try:
-        for future in as_completed(futures):
-            remote = futures[future]
+        for _ in remotes:
+            remote, outcome = finished.get()
             name = remote.host.name
             try:
-                results[name] = future.result()
+                results[name] = outcome()
             except HostError as fault:
                 faults[name] = fault
             if done:
                 done(remote, faults[name] if name in faults else results[name])
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C: closing the connections ends the threads
+        waiting.clear()
     order = [r.host.name for r in remotes]
     return {n: results[n] for n in order if n in results}, [faults[n] for n in order if n in faults]
+
+
+def _work(
+    work: Callable[[Remote], T], waiting: deque[Remote], finished: SimpleQueue[tuple[Remote, Callable[[], T]]]
+) -> None:
+    """Takes hosts until none is left. What an outcome is, a result or an error, its reader learns by calling it."""
+    while waiting:
+        try:
+            remote = waiting.popleft()
+        except IndexError:  # another thread took the last one
+            return
+        future: Future[T] = Future()
+        try:
+            future.set_result(work(remote))
+        except BaseException as error:
+            future.set_exception(error)
+        finished.put((remote, future.result))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import io
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,8 +15,7 @@ if TYPE_CHECKING:
 
 PORT = 8500
 TIMEOUT = 10.0  # seconds a read may take
-MAX_BODY = 1 << 26  # bytes of an answer; a large cluster's checks are some MB
-_PIECE = 1 << 17
+WHOLE, SIZE = 60.0, 1 << 26  # seconds and bytes that a whole response may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,9 @@ class Http:
         try:
             connection.request(method, target, body=body, headers=headers)
             raw = connection.getresponse()
-            response = HttpResponse(raw.status, dict(raw.getheaders()), _read(raw))
+            response = HttpResponse(raw.status, dict(raw.getheaders()), raw.read())
         except BaseException:  # Ctrl-C too: after half a response the connection is useless
-            connection.close()
+            connection.drop()
             raise
         self._idle.append(connection)
         return response
@@ -77,32 +78,84 @@ class Http:
             connection.close()  # Consul was restarted meanwhile
 
 
-def _read(raw: http.client.HTTPResponse) -> bytes:
-    """The whole body. HTTPException: it is cut, or longer than MAX_BODY."""
-    if raw.length is not None and raw.length <= MAX_BODY:
-        return raw.read()
-    body = bytearray()
-    while len(body) <= MAX_BODY and (piece := raw.read(_PIECE)):
-        body += piece
-    if len(body) > MAX_BODY or raw.length:
-        raise http.client.HTTPException(f"its answer is longer than {MAX_BODY >> 20} MB")
-    return bytes(body)
-
-
 class _ChannelConnection(http.client.HTTPConnection):
     """An HTTP connection whose socket is a channel."""
 
     def __init__(self, tunnel: Callable[[int], Channel]) -> None:
         super().__init__("127.0.0.1", PORT)
         self._tunnel = tunnel
+        self._channel: Channel | None = None
 
     def connect(self) -> None:
-        channel = self._tunnel(PORT)
+        self._channel = channel = self._tunnel(PORT)
         channel.settimeout(TIMEOUT)
-        self.sock = channel
+        self.sock = _Bounded(channel)
+
+    def drop(self) -> None:
+        """Closes it, whoever still reads."""
+        self.close()
+        if self._channel is not None:
+            self._channel.close()
 
     @property
     def usable(self) -> bool:
         """False once the host has closed it. Without a socket it is usable: http.client opens a new one."""
-        channel: Any = self.sock
-        return channel is None or not (channel.closed or channel.eof_received)
+        sock: Any = self.sock
+        return sock is None or not (sock.channel.closed or sock.channel.eof_received)
+
+
+class _Bounded:
+    """A channel as http.client's socket: each response has an end, in time and in bytes.
+
+    As with a socket, a response that is being read outlives `close`, which http.client calls before it is read.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel, self.sendall = channel, channel.sendall
+        self._readers, self._closing = 0, False
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """http.client makes one for each response."""
+        self._readers += 1
+        return io.BufferedReader(_ResponseReader(self, time.monotonic() + WHOLE))
+
+    def close(self) -> None:
+        self._closing = True
+        if not self._readers:
+            self.channel.close()
+
+    def reader_closed(self) -> None:
+        """Called once by each reader."""
+        self._readers -= 1
+        if self._closing:
+            self.close()
+
+
+class _ResponseReader(io.RawIOBase):
+    def __init__(self, sock: _Bounded, until: float) -> None:
+        self._sock, self._channel, self._until, self._read = sock, sock.channel, until, 0
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._sock.reader_closed()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._until - time.monotonic()
+        if self._read > SIZE:
+            raise http.client.HTTPException(f"the answer did not end after {SIZE >> 20} MiB")
+        try:
+            self._channel.settimeout(max(0.01, min(TIMEOUT, left)))
+            data = self._channel.recv(len(buffer)) if left > 0 else None
+        except TimeoutError:
+            if left >= TIMEOUT:
+                raise
+            data = None
+        if data is None:
+            raise http.client.HTTPException(f"the answer did not end within {WHOLE:.0f} s")
+        self._read += len(data)
+        buffer[: len(data)] = data
+        return len(data)

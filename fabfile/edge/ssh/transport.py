@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from paramiko import Message
 
 
+_ANSWER = 15.0  # seconds until a host answers that it runs a command
+
+
 class OrderedChannel(Channel):
     """A channel whose CLOSE waits for messages under way; whoever sends the last of them sends it."""
 
@@ -39,6 +42,11 @@ class OrderedChannel(Channel):
     def shutdown(self, how: int) -> None:
         with _UnderWay(self):
             super().shutdown(how)
+
+    def _wait_for_event(self) -> None:
+        if not self.event.wait(_ANSWER):  # paramiko waits for ever
+            raise TimeoutError("no answer to a request on an open channel")
+        super()._wait_for_event()  # type: ignore[misc]
 
     def _close_internal(self) -> tuple[Message | None, Message | None]:
         messages: tuple[Message | None, Message | None] = super()._close_internal()  # type: ignore[misc]
