@@ -190,13 +190,16 @@ var/lib/nexus/store/$sum"; fi
   done <"$state/previous/manifest"
 }
 
-# The address and port of this SSH connection, and what else filters packets here.
+# The address and port of this SSH connection, what else filters packets here, and the container engine.
 access() {
   # shellcheck disable=SC2086  # four words: client address, client port, own address, own port
   set -- ${SSH_CONNECTION:-}
   if [ $# -eq 4 ]; then say "ssh $1 $4"; fi
   if [ -f "$root/etc/ufw/ufw.conf" ] && grep -q '^ENABLED=yes' "$root/etc/ufw/ufw.conf"; then say "ufw active"; fi
-  if command -v dockerd >/dev/null 2>&1; then say "docker yes"; fi
+  if command -v dockerd >/dev/null 2>&1; then
+    # the path that the services' units call; on Debian 13 the client is a package of its own
+    if [ -x "$root/usr/bin/docker" ]; then say "docker ready"; else say "docker clientless"; fi
+  fi
 }
 
 main() {

@@ -296,6 +296,15 @@ def test_without_any_unit_systemd_is_still_told(shell: str, root: Path, tmp_path
     assert (facts.systemd, dict(facts.units)) == (252, {})
 
 
+def test_an_engine_without_the_client_that_units_call_is_told(shell: str, root: Path, tmp_path: Path) -> None:
+    """Another client elsewhere does not help them."""
+    place = put(tmp_path, "bin/dockerd", b"", 0o755)
+    put(tmp_path, "bin/docker", b"", 0o755)
+    assert probe(shell, root, programs=place.parent).docker == "clientless"
+    put(root, "/usr/bin/docker", b"", 0o755)
+    assert probe(shell, root, programs=place.parent).docker == "ready"
+
+
 def test_the_probe_changes_nothing(shell: str, root: Path) -> None:
     """Below the root every path, byte, mode and time is the same after a probe as before."""
     kept(root, shell, previous=True)

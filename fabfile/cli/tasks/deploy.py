@@ -34,7 +34,7 @@ def detect(c: Context, hosts: str = "all", inventory_: str = "", json: bool = Fa
         unreachable = [{"name": f.host, "reachable": False, "error": f.message, "hint": f.hint} for f in faults]
         print_json({"hosts": reachable + unreachable})
     elif facts:
-        columns = ["host", "arch", "os", "address", "cpu", "memory", "disk", "python", "systemd", "clock"]
+        columns = ["host", "arch", "os", "address", "cpu", "memory", "disk", "python", "systemd", "docker", "clock"]
         table(columns, [_fact_row(n, f, now) for n, f in facts.items()])
     show_errors(*faults)
     unsupported = [n for n, f in facts.items() if f.arch is None]
@@ -50,7 +50,7 @@ def _fact_json(host: Host, fact: Facts, now: float) -> dict[str, object]:
         "os": fact.os_name, "addresses": [ip for _, ip in fact.addresses],
         "address": host.address or fact.default_address(),
         "cpus": fact.cpus, "memory_mb": fact.memory_kb // 1024, "disk_free_mb": fact.disk_kb // 1024,
-        "python": ".".join(map(str, fact.python)), "systemd": fact.systemd,
+        "python": ".".join(map(str, fact.python)), "systemd": fact.systemd, "docker": fact.docker,
         "clock_offset_s": round(fact.now - now, 1), "root": True,
     }  # fmt: skip
 
@@ -60,7 +60,8 @@ def _fact_row(name: str, fact: Facts, now: float) -> list[str]:
         name, fact.arch or f"{fact.machine}?", f"{fact.os_id} {fact.os_version}", fact.default_address() or "-",
         str(fact.cpus),
         f"{fact.memory_kb / 1048576:.1f}G", f"{fact.disk_kb / 1048576:.0f}G",
-        ".".join(map(str, fact.python[:2])) or "none", str(fact.systemd or "none"), f"{fact.now - now:+.1f}s",
+        ".".join(map(str, fact.python[:2])) or "none", str(fact.systemd or "none"),
+        fact.docker, f"{fact.now - now:+.1f}s",
     ]  # fmt: skip
 
 

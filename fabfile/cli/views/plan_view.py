@@ -29,7 +29,9 @@ def plan_lines(draft: Draft, diffs: bool) -> Iterator[str]:
         yield from (f"    {line}" for line in draft.acl_drift)
         yield ""
     if draft.engines:
-        yield f"container engine\n  + package docker.io on {', '.join(draft.engines)}\n"
+        yield "container engine"
+        yield from (f"  {line}" for line in engine_lines(draft))
+        yield ""
     if draft.service_changes:
         yield "services"
         yield from (f"  {line}" for line in draft.service_changes)
@@ -42,6 +44,15 @@ def plan_lines(draft: Draft, diffs: bool) -> Iterator[str]:
         yield f"{name} moves to {draft.addresses[name].advertise}{old}{until}"
     if unchanged:
         yield f"nothing to do: {', '.join(unchanged)}"
+
+
+def engine_lines(draft: Draft) -> Iterator[str]:
+    """What is missing of the container engine, and where."""
+    clientless = [name for name in draft.engines if draft.facts[name].docker == "clientless"]
+    if without := [name for name in draft.engines if name not in clientless]:
+        yield f"+ package docker.io on {', '.join(without)}"
+    if clientless:
+        yield f"+ the client /usr/bin/docker on {', '.join(clientless)}: Docker is there, but services cannot call it"
 
 
 def show_plan(draft: Draft, diffs: bool = True) -> None:

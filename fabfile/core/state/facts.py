@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ..model.cluster import Arch
 from .manifest import Manifest
@@ -13,6 +14,8 @@ _ARCHES: Mapping[str, Arch] = {
     "x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64",
     "armv7l": "armv7", "armv8l": "armv7",
 }  # fmt: skip
+# clientless: dockerd is there, and not the client that the services' units call
+Docker = Literal["none", "clientless", "ready"]
 # Bridges and tunnels of container engines and VPNs: other hosts should not use their addresses by default.
 _INNER_DEVICE = re.compile(r"^(docker|br-|veth|virbr|cni|flannel|cali|lxc|lxd|podman|wg|tun|tap|dummy)")
 
@@ -91,7 +94,7 @@ class Facts:
     now: unix time in seconds by the host's clock; boot_id: another one after each boot
     addresses: (device, IPv4 address) pairs; default_device: that of the default route
     ssh_client, ssh_port: the operator's address and sshd's port, of the probe's own connection
-    ufw: ufw manages the host's firewall; docker: there is a container engine
+    ufw: ufw manages the host's firewall; docker: the container engine
     files: by path; not_regular: managed paths where something else than a regular file is
     said: unit -> what our agent says of itself, in systemd's StatusText
     stamps: unit -> the stamps of its last start and reload by us (`Unit.stamp`); store: sums of the blobs it keeps
@@ -128,7 +131,7 @@ class Facts:
     previous: Manifest | None
     pending: str | None
     lock: LockFact | None
-    docker: bool = False
+    docker: Docker = "none"
     rules: RulesFact | None = None
     said: Mapping[str, str] = field(default_factory=dict)
 

@@ -13,13 +13,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..config.fault import shown
 from ..errors import HostError
-from .facts import Facts, FileFact, LockFact, RulesFact, UnitFact
+from .facts import Docker, Facts, FileFact, LockFact, RulesFact, UnitFact
 from .manifest import Manifest, read_manifest
 from .tar_reader import read_files
 
 _ADDRESS = re.compile(r"\d+: (\S+) +inet ([0-9.]+)")  # a line of `ip -o addr`
 _LATEST = 253_000_000_000  # unix s, in the year 9987: later ones have no date
 _UNIT = re.compile(r"(\S+\.service) +(\S+) +(\S+) +(\S+)")  # a line of `systemctl list-units --plain`
+
+_DOCKER: Mapping[str, Docker] = {"none": "none", "clientless": "clientless", "ready": "ready"}
 
 
 def parse(host: str, output: bytes) -> Facts:
@@ -91,7 +93,7 @@ def _facts(lines: list[str], contents: Mapping[str, bytes]) -> Facts:
         store=frozenset(values.get("store", "").split()),
         current=_generation(values.get("current")), manifest=_manifest("current-manifest ", lines),
         previous=_manifest("previous-manifest ", lines, contents) if "previous-manifest" in values else None,
-        pending=_generation(values.get("pending")), lock=_lock(lines), docker="docker" in values,
+        pending=_generation(values.get("pending")), lock=_lock(lines), docker=_DOCKER.get(values.get("docker", ""), "none"),
         rules=_rules(lines),
     )  # fmt: skip
 

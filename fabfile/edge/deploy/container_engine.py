@@ -15,8 +15,8 @@ LIMIT = 900.0  # seconds: packages over a slow line, and waiting for another apt
 
 
 def install(remotes: Sequence[Remote], progress: ProgressListener) -> None:
-    """Installs it from each host's own package sources. Several when it fails on some; the others keep it."""
-    progress.wave("container engine (package docker.io)", [r.host.name for r in remotes])
+    """Installs what is missing from each host's own package sources. Several when it fails on some; the others keep it."""
+    progress.wave("container engine (Docker and its client)", [r.host.name for r in remotes])
 
     def done(remote: Remote, result: Result | HostError) -> None:
         if isinstance(result, HostError):

@@ -46,7 +46,7 @@ class Draft:
     deployed: host -> its security level now; levels: those that a deploy goes through, the last one being the goal
     acl_stale: Consul's policies and tokens are not what this inventory wants; acl_drift: how, where Consul could be asked
     service_changes: lines for the operator, of what differs from the services that the cluster knows of
-    engines: hosts that get a container engine first
+    engines: hosts that get a container engine, or its client, first
     moving: hosts that get other addresses, with the ones that they lose
     """
 
@@ -232,9 +232,9 @@ def _plans(
 
 
 def hosts_without_engine(offered: Services, selected: Collection[Host], facts: Mapping[str, Facts]) -> tuple[str, ...]:
-    """Hosts where a container may be placed, and which have no container engine."""
+    """Hosts where a container may be placed, and which have no container engine, or one without its client."""
     images = [s for s in offered if s.image is not None]
-    return tuple(h.name for h in selected if not facts[h.name].docker and any(s.fits(h) for s in images))
+    return tuple(h.name for h in selected if facts[h.name].docker != "ready" and any(s.fits(h) for s in images))
 
 
 def service_ports(offered: Services, published: Mapping[str, Any] | None) -> tuple[int, ...] | None:
