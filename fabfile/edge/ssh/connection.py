@@ -17,7 +17,7 @@ from ...core.errors import HostError
 from ...core.model.cluster import Cluster, Host
 from .connect import TIMEOUT, close_all, hops, new_connection, open_hop
 from .errors import explain
-from .exec_channel import AS_ROOT, Limit, Result, command_fault, run_command
+from .exec_channel import AS_ROOT, Limit, Result, command_fault, one_line, run_command
 from .http_channel import Http
 from .relay import no_answer, open_relay
 
@@ -129,7 +129,7 @@ class Remote:
         self, argv: Iterable[str], stdin: Iterable[bytes], limit: Limit, on_line: Callable[[str], None] | None
     ) -> Result:
         as_root = () if self.connection.user == "root" else ("sh", "-c", AS_ROOT, "nexus")
-        command = "exec " + shlex.join([*as_root, *argv])
+        command = one_line("exec " + shlex.join([*as_root, *argv]))
         try:
             channel = self._channel(lambda transport: transport.open_session(timeout=TIMEOUT))
             return run_command(channel, command, stdin, limit, on_line)

@@ -25,6 +25,21 @@ _THREAD_ENDS = 5.0  # seconds; longer only on a connection that takes nothing an
 AS_ROOT = 'if [ "$(id -u)" = 0 ]; then exec "$@"; else exec sudo -n -- env SSH_CONNECTION="$SSH_CONNECTION" "$@"; fi'
 
 
+def one_line(command: str) -> str:
+    """The command as any login shell takes it: csh breaks at a newline in quotes and at `!`, fish reads a backslash twice.
+
+    Where there is one of them, sh gets the command in octal and reads it from there.
+    """
+    if not any(sign in command for sign in "\n!\\"):
+        return command
+    octal = "".join(c if (c.isalnum() and c.isascii()) or c in " -_./:=,+" else _octal(c) for c in command)
+    return f"exec sh -c 'eval \"$(printf %b \"$1\")\"' nexus '{octal}'"
+
+
+def _octal(character: str) -> str:
+    return "".join(f"\\0{byte:03o}" for byte in character.encode())
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """Exit code and output of a command. `code` is -1 when no exit code came; `lost`: because the connection ended."""

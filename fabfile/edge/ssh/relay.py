@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from ...core.errors import HostError
 from ...core.model.cluster import Host
+from .exec_channel import one_line
 
 if TYPE_CHECKING:  # paramiko costs 80 ms, which bad input need not wait for
     from paramiko import Channel
 
 _CONNECTED = b"+"
-# Ends with its stdin: nobody asks over half a connection. One line on the wire, without `!`: the login shell may be csh.
+# Ends with its stdin: nobody asks over half a connection.
 _PROGRAM = """import os, select, socket
 try:
     s = socket.create_connection(("127.0.0.1", PORT), 10)
@@ -38,7 +39,7 @@ while True:
 
 def command(port: int) -> str:
     """The command line that carries a stream to the port."""
-    return "exec python3 -c " + shlex.quote(f"exec({_PROGRAM.replace('PORT', str(port))!r})")
+    return one_line(shlex.join(["exec", "python3", "-c", _PROGRAM.replace("PORT", str(port))]))
 
 
 def open_relay(channel: Channel, host: Host, port: int, timeout: float) -> Channel:
