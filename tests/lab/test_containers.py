@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from .conftest import Lab, hosts_of
+from fabfile.drills.course.load import Load, LoadTarget
+from fabfile.lab import service_image as images
+
+from .conftest import Lab, eventually, hosts_of
 
 pytestmark = pytest.mark.lab
+WORKERS = ("m1", "w1", "w2")
 
 
 def test_a_missing_client_is_seen_before_a_service_needs_it(services_lab: Lab) -> None:
@@ -39,3 +44,91 @@ def test_a_deploy_brings_a_missing_client_back(services_lab: Lab) -> None:
     finally:
         services_lab.run(host, "[ -e /usr/bin/docker ] || cp /usr/bin/docker.off /usr/bin/docker; rm -f /usr/bin/docker.off")
     assert services_lab.inv("plan").returncode == 0
+
+
+def boxed_with(lab: Lab, image: str) -> str:
+    """services.yml with another image for boxed. Returns the old text."""
+    file = lab.inventory.parent / "services.yml"
+    before = file.read_text()
+    file.write_text(before.replace(f"image: {images.IMAGE}", f"image: {image}"))
+    return before
+
+
+def test_an_image_that_cannot_be_pulled_stops_nothing(services_lab: Lab) -> None:
+    """The deploy says so soon, service.list says why in Docker's words, and the old version serves on."""
+    [host] = hosts_of(services_lab, "boxed")
+    file = services_lab.inventory.parent / "services.yml"
+    others = [h for h in WORKERS if h != host]
+    with Load(LoadTarget("127.0.7.6", "boxed.lab.test"), rate=10) as load:
+        before = boxed_with(services_lab, "127.0.0.1:5999/none:1")
+        try:
+            done = services_lab.inv("service.deploy", "--yes")
+            assert done.returncode == 1
+            listed = services_lab.inv("service.list")
+            assert any(f"boxed on {h}: cannot pull 127.0.0.1:5999/none:1" in listed.stderr for h in others)
+            assert "connection refused" in listed.stderr
+            assert host in hosts_of(services_lab, "boxed")
+        finally:
+            file.write_text(before)
+            services_lab.inv_ok("service.deploy", "--yes")
+    assert load.failed() == []
+    for other in others:
+        services_lab.eventually(other, "! systemctl list-units --all --plain --no-legend 'nexus-pull-*' | grep .")
+
+
+# An OCI registry with one image, from the folder of a `docker save`; the layer takes SLOW seconds.
+_REGISTRY = """
+import hashlib, http.server, json, pathlib, sys, time
+folder, slow = pathlib.Path(sys.argv[1]), float(sys.argv[2])
+[saved] = json.loads((folder / "manifest.json").read_text())
+blobs = {}
+def blob(name, kind):
+    data = (folder / name).read_bytes()
+    digest = "sha256:" + hashlib.sha256(data).hexdigest()
+    blobs[digest] = data
+    return {"mediaType": kind, "size": len(data), "digest": digest}
+docker = "application/vnd.docker."
+manifest = json.dumps({"schemaVersion": 2, "mediaType": docker + "distribution.manifest.v2+json",
+    "config": blob(saved["Config"], docker + "container.image.v1+json"),
+    "layers": [blob(l, docker + "image.rootfs.diff.tar") for l in saved["Layers"]]}).encode()
+config = json.loads(manifest)["config"]["digest"]
+class H(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        name = self.path.rpartition("/")[2]
+        data = manifest if "/manifests/" in self.path else blobs.get(name, b"{}")
+        kind = docker + "distribution.manifest.v2+json" if data is manifest else "application/json"
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Docker-Content-Digest", "sha256:" + hashlib.sha256(data).hexdigest())
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command == "GET":
+            if name in blobs and name != config:
+                time.sleep(slow)
+            self.wfile.write(data)
+    do_HEAD = do_GET
+http.server.ThreadingHTTPServer(("127.0.0.1", 5000), H).serve_forever()
+"""
+
+
+@pytest.mark.long
+def test_a_pull_may_take_longer_than_a_start(services_lab: Lab) -> None:
+    """100 s here: the old version serves all the while, the state is `pulling`, and the deploy waits for the end."""
+    file = services_lab.inventory.parent / "services.yml"
+    for host in WORKERS:
+        services_lab.run(host, f"systemctl start docker; mkdir -p /run/lab-registry && cd /run/lab-registry && "
+                               f"docker save {images.IMAGE} | tar x && cat >registry.py", stdin=_REGISTRY)  # fmt: skip
+        services_lab.run(host, "systemd-run --unit=lab-registry python3 /run/lab-registry/registry.py /run/lab-registry 100")
+    with Load(LoadTarget("127.0.7.6", "boxed.lab.test"), rate=10) as load, ThreadPoolExecutor(1) as pool:
+        before = boxed_with(services_lab, "127.0.0.1:5000/boxed:1")
+        try:
+            deploy = pool.submit(services_lab.inv, "service.deploy", "--yes", timeout=400)
+            eventually(lambda: ":pulling" in services_lab.inv("service.list").stdout, 60)
+            done = deploy.result()
+            assert (done.returncode, "pulling its image on" in done.stdout + done.stderr) == (0, True)
+        finally:
+            file.write_text(before)
+            services_lab.inv_ok("service.deploy", "--yes")
+            for host in WORKERS:
+                services_lab.run(host, "systemctl stop lab-registry; docker rmi 127.0.0.1:5000/boxed:1", check=False)
+    assert load.failed() == []

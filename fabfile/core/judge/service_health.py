@@ -11,6 +11,8 @@ from typing import Any
 from ..text import visible
 
 UNIT_PREFIX = "nexus-svc-"  # an instance's id in Consul, and the name of its unit, begin with it
+# States in which an instance may serve. While an image is pulled, what Consul has is the older version, which goes on.
+SERVING = ("running", "pulling", "pull-failed")
 KV_PREFIXES = (
     "nexus/wanted/", "nexus/placement/", "nexus/report/", "nexus/scale", "nexus/misfits", "nexus/primary", "nexus/epoch",
 )  # fmt: skip
@@ -19,7 +21,7 @@ KV_PREFIXES = (
 @dataclass(frozen=True, slots=True)
 class Instance:
     """state: as its worker reports it (unknown: no report yet)
-    passing: it runs by its worker's report, and all of its checks in Consul pass
+    passing: it serves by its worker's report, and all of its checks in Consul pass
     current: it runs the revision that is wanted; note: the worker's remark for people, often empty
     """
 
@@ -132,7 +134,7 @@ def _instance(
     report = report or {"state": "unknown"}
     state = str(report["state"])
     current = spec is not None and report.get("revision") == spec.get("revision")
-    return Instance(host, state, checks_pass and state == "running", current, str(report.get("note", "")))
+    return Instance(host, state, checks_pass and state in SERVING, current, str(report.get("note", "")))
 
 
 def _kept_off(misfits: Any, service: str) -> tuple[tuple[str, str], ...]:

@@ -55,30 +55,39 @@ def wait_until_settled(
 ) -> bool:  # fmt: skip
     """Waits until these services (None: all) are as wanted, and reports each change to `say`.
 
-    seconds: how long to wait; is_current: whether the health that was read is already about the newest services.yml
-    False when time is up, or when all that is missing crashes in a loop.
+    seconds: how long to wait, not counting the pull of images
+    is_current: whether the health that was read is already about the newest services.yml
+    False when time is up, or when all that is missing crashes in a loop, or lacks an image that cannot be pulled.
     """
     until, reported = time.monotonic() + seconds, ""
     looping_since = float("inf")
     while True:
         now = services_health(managers(fleet))
         mine = [s for s in now.services if names is None or s.name in names]
-        text = ", ".join(f"{s.name} {s.passing}/{'all' if s.wanted is None else s.wanted}" for s in mine)
+        text = ", ".join(map(_progress, mine))
         if text != reported:
             say(text)
             reported = text
         if is_current(now) and all(s.settled for s in mine):
             return True
-        looping_since = min(looping_since, time.monotonic()) if _only_crash_loops_left(mine) else float("inf")
+        if any(i.state == "pulling" for s in mine for i in s.instances):
+            until = time.monotonic() + seconds  # the worker agent has a limit for a pull
+        looping_since = min(looping_since, time.monotonic()) if _only_loops_left(mine) else float("inf")
         if time.monotonic() > min(until, looping_since + CRASH_LOOP_PATIENCE):
             return False
         time.sleep(POLL_INTERVAL)
 
 
-def _only_crash_loops_left(services: list[ServiceHealth]) -> bool:
-    """True when each service that is not as wanted crashes in a loop, so that waiting will not help."""
+def _progress(service: ServiceHealth) -> str:
+    pulling = [i.host for i in service.instances if i.state == "pulling"]
+    numbers = f"{service.name} {service.passing}/{'all' if service.wanted is None else service.wanted}"
+    return f"{numbers} (pulling its image on {' '.join(pulling)})" if pulling else numbers
+
+
+def _only_loops_left(services: list[ServiceHealth]) -> bool:
+    """True when each service that is not as wanted crashes or fails to be pulled in a loop: waiting will not help."""
     late = [s for s in services if not s.settled]
-    return bool(late) and all(any(i.state == "looping" for i in s.instances) for s in late)
+    return bool(late) and all(any(i.state in ("looping", "pull-failed") for i in s.instances) for s in late)
 
 
 def restart(fleet: Fleet, name: str, host: str, seconds: float) -> None:

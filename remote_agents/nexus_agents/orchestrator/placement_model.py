@@ -24,7 +24,7 @@ class Worker:
 class Instance:
     """What runs, by the worker's report (revision, state) and Consul's checks (passing).
 
-    state: starting | running | looping | stopping | failed | unknown
+    state: pulling | pull-failed | starting | running | looping | stopping | failed | unknown
     failures: how often it ended since it last passed; note: the worker's remark for people
     """
 

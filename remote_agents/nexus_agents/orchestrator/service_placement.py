@@ -88,7 +88,8 @@ def _replica(worker: Worker, revision: str, instance: Instance | None, load: int
     if not worker.alive:
         return Replica(worker.name, revision, "dead", False, load)
     if instance is None or instance.revision != revision:
-        return Replica(worker.name, revision, "starting", False, load)
+        pulls = instance is not None and instance.state in ("pulling", "pull-failed")
+        return Replica(worker.name, revision, instance.state if instance and pulls else "starting", False, load)
     up = is_up(instance, revision)
     state = "not passing" if instance.state == "running" and not up else instance.state
     return Replica(worker.name, revision, state, up, load)

@@ -11,7 +11,8 @@ WANTED  {"digest": str, "services": {name: spec}}; fabfile/core/config/services.
 ROUTES  {"routes": [{"service", "domain", "path", "check_path": str | null, "headers": {str: str | null}, "timeout": s}]}
 ORDERS  {"epoch": int, "services": {name: spec}}: the services that one worker runs
 REPORT  {"epoch": int, "at": unix s, "services": {name: {"revision", "state", "cpu": percent | null, "restarts": int,
-         "failures": int, "note": str}}}; state: starting | running | looping | stopping | failed
+         "failures": int, "note": str}}}; state: pulling | pull-failed | starting | running | looping | stopping | failed.
+         While an image is pulled, an older version may go on, in its revision
 EVENTS  one key each, EPOCH-NUMBER ascending: {"at": unix s, "epoch", "host": who acted, "session", "kind", "text",
          "service"?, "target"?: the affected host}
 BEAT    {"session", "beat": int}: the primary's heartbeat, written every second and watched by the standbys

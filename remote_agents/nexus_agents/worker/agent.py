@@ -101,6 +101,7 @@ class Worker:
         specs: Specs = self._orders["services"]
         try:
             units, cpu_times = systemd.units()
+            pulls = systemd.pulls()
         except systemd.SystemdError as error:
             log(f"systemd does not answer, so nothing is touched: {error}")
             return
@@ -116,13 +117,17 @@ class Worker:
                 continue
             # restarts from before this agent's start do not count as crashes
             history = self._histories.get(name) or InstanceHistory(now(), unit.active == "active", unit.restarts)
-            evaluation = evaluate(name, spec, unit, self._passing(name), history, now())
+            evaluation = evaluate(name, spec, unit, self._passing(name), history, now(), pulls.get(name))
             self._histories[name] = evaluation.history
             if evaluation.step:
                 self._execute(evaluation.step, spec)
             evaluations[name] = self._reasons.add_to(evaluation, name, history.failures, self._registrar.outputs, now())
+        for name in pulls:
+            if name not in evaluations or not evaluations[name].pull:
+                systemd.end_pull(name)
         running = frozenset(n for n, u in units.items() if u.active == "active")
-        self._registrar.set_desired({n: specs[n] for n, e in evaluations.items() if e.registered and n in specs}, running)
+        wanted = {n: specs[n] for n, e in evaluations.items() if e.registered and n in specs}
+        self._registrar.set_desired({**wanted, **{n: None for n, e in evaluations.items() if e.kept}}, running)
         self._reporter.update({"epoch": self._orders["epoch"], "services": service_reports(evaluations, units, cpus)})
 
     def _passing(self, name: str) -> bool | None:
@@ -135,7 +140,9 @@ class Worker:
 
     def _execute(self, step: Step, spec: dict[str, Any] | None) -> None:
         log(f"{step.verb} {step.service}: {step.why}")
-        if step.verb == "start" and spec:
+        if step.verb == "pull" and spec:
+            systemd.start_pull(spec)
+        elif step.verb == "start" and spec:
             if not self._histories[step.service].failures:
                 self._reasons.set(step.service, "")  # those of another revision are over
             try:

@@ -21,6 +21,7 @@ REREGISTER_TIMEOUT = 2.0  # seconds
 PREFIX = kv_schema.instance_id("")
 REVISION = "nexus_revision"
 Specs = Mapping[str, Mapping[str, Any]]
+Desired = Mapping[str, "Mapping[str, Any] | None"]  # service -> spec; None: what Consul has of it stays as it is
 
 
 def registration(spec: Mapping[str, Any], address: str, advertise: str) -> dict[str, Any]:
@@ -52,7 +53,7 @@ class Registrar(threading.Thread):
         self._consul, self._address, self._advertise = consul.clone(), address, advertise
         self._changed = changed
         self._due = threading.Event()
-        self._desired: Specs | None = None  # None: the worker does not know yet what runs
+        self._desired: Desired | None = None  # None: the worker does not know yet what runs
         self._running: frozenset[str] = frozenset()
         self.passing: Mapping[str, bool] = {}
         self.outputs: Mapping[str, str] = {}  # service -> what its failing check was told last
@@ -60,8 +61,9 @@ class Registrar(threading.Thread):
         self._checked_at = float("-inf")
         self._failing = False
         self._registered: set[str] = set()  # what this process has registered
+        self._vouched: frozenset[str] = frozenset()  # services that Consul has with a TTL check
 
-    def set_desired(self, desired: Specs, running: frozenset[str]) -> None:
+    def set_desired(self, desired: Desired, running: frozenset[str]) -> None:
         """From now on exactly these instances are registered. `running`: services whose process runs."""
         different = self._desired is None or desired.keys() != self._desired.keys()
         self._desired, self._running = desired, running
@@ -98,12 +100,15 @@ class Registrar(threading.Thread):
                 errors.append(error)
         for name, spec in self._desired.items():
             try:
-                self._register(name, spec, registered.get(name))
+                if spec is not None:
+                    self._register(name, spec, registered.get(name))
+                if name in self._vouched if spec is None else spec["check"]["kind"] == "ttl":
+                    self._vouch(name)
             except ConsulError as error:  # one that is refused must not keep the others out
                 errors.append(error)
         if errors:
             raise errors[0]
-        self._reregister(self._desired)
+        self._reregister({name: spec for name, spec in self._desired.items() if spec is not None})
 
     def _read(self) -> Specs:
         """Reads the checks into `passing`. Service -> registration, of our instances."""
@@ -112,12 +117,12 @@ class Registrar(threading.Thread):
         registered = {i[len(PREFIX) :]: s for i, s in (services or {}).items() if i.startswith(PREFIX)}
         passing: dict[str, bool] = {}
         outputs: dict[str, str] = {}
-        for check in checks.values():
-            if check["ServiceID"].startswith(PREFIX):
-                name = check["ServiceID"][len(PREFIX) :]
-                passing[name] = passing.get(name, True) and check["Status"] == "passing"
-                if check["Status"] != "passing":
-                    outputs[name] = str(check.get("Output") or "")
+        ours = [(c["ServiceID"][len(PREFIX) :], c) for c in checks.values() if c["ServiceID"].startswith(PREFIX)]
+        for name, check in ours:
+            passing[name] = passing.get(name, True) and check["Status"] == "passing"
+            if check["Status"] != "passing":
+                outputs[name] = str(check.get("Output") or "")
+        self._vouched = frozenset(name for name, check in ours if check.get("Type") == "ttl")
         self._checked_at, self.outputs = now(), outputs
         self.checks_known.set()
         if passing != self.passing:
@@ -139,9 +144,11 @@ class Registrar(threading.Thread):
         if not is_registered_as(current, body):
             self._consul.put("/v1/agent/service/register", body, timeout=REGISTER_TIMEOUT)
             self._registered.add(name)
-        if spec["check"]["kind"] == "ttl":
-            verb = "pass" if name in self._running else "fail"
-            self._consul.put(f"/v1/agent/check/{verb}/service:{kv_schema.instance_id(name)}")
+
+    def _vouch(self, name: str) -> None:
+        """Tells its TTL check what systemd says of the process."""
+        verb = "pass" if name in self._running else "fail"
+        self._consul.put(f"/v1/agent/check/{verb}/service:{kv_schema.instance_id(name)}")
 
 
 def is_registered_as(current: Mapping[str, Any] | None, desired: Mapping[str, Any]) -> bool:

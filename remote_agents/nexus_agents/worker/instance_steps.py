@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from .image_pulls import RETRY_PAUSE, Pull
+
 CRASH_LIMIT = 5  # restarts in a row without a pass that make a crash loop
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0  # seconds: the back-off doubles from the first to the longest
 START_GRACE = 60.0  # seconds that an instance may take until it passes for the first time
 DRAIN_TIME = 1.5  # seconds from leaving Consul to the stop: the balancer's upstreams follow within one second
-Verb = Literal["start", "stop", "kill", "pause"]
+Verb = Literal["pull", "start", "stop", "kill", "pause"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,8 @@ class InstanceHistory:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """start: write the unit and (re)start it; stop: stop it and remove the unit; kill: it hangs, systemd restarts it;
-    pause: stop it for a back-off."""
+    """pull: have the image pulled; start: write the unit and (re)start it; stop: stop it and remove the unit;
+    kill: it hangs, systemd restarts it; pause: stop it for a back-off."""
 
     verb: Verb
     service: str
@@ -50,23 +52,32 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One turn's result for a service. `registered`: whether Consul should have it; `state`: as in kv_schema.REPORT."""
+    """One turn's result for a service.
+
+    registered: whether Consul should have it, by its spec; kept: whatever Consul has of it stays as it is, for an older
+    version goes on. state: as in kv_schema.REPORT. pull: the pull of its image is still needed
+    """
 
     history: InstanceHistory
     step: Step | None
     registered: bool
     state: str
     note: str = ""
+    kept: bool = False
+    pull: bool = False
 
 
 def evaluate(
-    name: str, spec: Mapping[str, Any] | None, unit: Unit, passing: bool | None, history: InstanceHistory, now: float
-) -> Evaluation:
+    name: str, spec: Mapping[str, Any] | None, unit: Unit, passing: bool | None, history: InstanceHistory, now: float,
+    pull: Pull | None = None,
+) -> Evaluation:  # fmt: skip
     """`spec` None: the service is not ordered on this host. `passing` None: the state of its checks is unknown."""
     history = _update_history(unit, passing, history, now)
     if spec is None:
         return _drain_then(name, unit, history, now, "stop", "it is not to run here")
     if unit.revision is not None and unit.revision != spec["revision"] and unit.active == "active":
+        if not _has_image(spec, pull):
+            return _wait_for_image(name, spec, unit, history, pull)
         return _drain_then(name, unit, history, now, "start", "a new version is due")
     history = replace(history, draining_since=None)
     current = unit.revision == spec["revision"]  # a new version does not wait for the old one's pause
@@ -76,11 +87,32 @@ def evaluate(
     if not current or unit.active in ("inactive", "failed"):
         if current and history.paused_until is None and now - history.started_at < FIRST_PAUSE:
             return Evaluation(history, None, True, "starting", "it does not start; systemctl status says why")
+        if not _has_image(spec, pull):
+            return _wait_for_image(name, spec, unit, history, pull)
         base = history if current else InstanceHistory(restarts=unit.restarts)
         started = replace(base, started_at=now, passed=False, paused_until=None, critical_since=None)
         why = "it is to run here" if unit.revision is None else f"it was {unit.active}"
         return Evaluation(started, Step("start", name, why), True, *_starting_state(started))
     return _supervise(name, spec, history, passing, now)
+
+
+def _has_image(spec: Mapping[str, Any], pull: Pull | None) -> bool:
+    """Each start asks anew: an image may have been removed since the last one."""
+    return spec["image"] is None or (pull is not None and pull.image == spec["image"] and pull.state == "ready")
+
+
+def _wait_for_image(
+    name: str, spec: Mapping[str, Any], unit: Unit, history: InstanceHistory, pull: Pull | None
+) -> Evaluation:
+    """Until the image is there nothing stops: an older version goes on, and keeps its place in Consul."""
+    history, kept = replace(history, draining_since=None), unit.revision not in (None, spec["revision"])
+    if pull is None or pull.image != spec["image"]:
+        step = Step("pull", name, f"{spec['image']} is to run here")
+        return Evaluation(history, step, False, "pulling", f"pulling {spec['image']}", kept, pull=True)
+    if pull.state == "failed":
+        note = f"cannot pull {pull.image}, tried every {RETRY_PAUSE} s: {pull.reason}"
+        return Evaluation(history, None, False, "pull-failed", note, kept, pull=True)
+    return Evaluation(history, None, False, "pulling", f"pulling {pull.image}", kept, pull=True)
 
 
 def _update_history(unit: Unit, passing: bool | None, history: InstanceHistory, now: float) -> InstanceHistory:
@@ -107,7 +139,7 @@ def _drain_then(name: str, unit: Unit, history: InstanceHistory, now: float, ver
         return Evaluation(InstanceHistory(), None, False, "stopped")
     since = history.draining_since if history.draining_since is not None else now
     if unit.active == "active" and history.passed and now - since < DRAIN_TIME:
-        return Evaluation(replace(history, draining_since=since), None, False, "stopping", why)
+        return Evaluation(replace(history, draining_since=since), None, False, "stopping", why, pull=verb == "start")
     started = InstanceHistory(started_at=now, restarts=unit.restarts)
     return Evaluation(started, Step(verb, name, why), verb == "start", "stopping" if verb == "stop" else "starting")
 

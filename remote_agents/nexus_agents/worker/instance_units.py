@@ -84,10 +84,13 @@ def _process(spec: Spec) -> list[str]:
 
 
 def _container(spec: Spec) -> list[str]:
-    """Docker's client runs in the foreground, so that systemd sees when the container ends, and logs its output."""
+    """Docker's client runs in the foreground, so that systemd sees when the container ends, and logs its output.
+
+    It pulls nothing: the image is there (`image_pulls`), and a pull in here would count as a start that hangs.
+    """
     own = instance_id(spec["name"])
     run = ["/usr/bin/docker", "run", "--rm", "--name", own, "--env-file", env_path(spec["name"]), "--log-driver", "none"]
-    run += ["--security-opt", "no-new-privileges", "--init", "--pull", "missing"]
+    run += ["--security-opt", "no-new-privileges", "--init", "--pull", "never"]
     if spec["port"]:
         run += ["--publish", f"{spec['port']}:{spec['target_port'] or spec['port']}"]
     if spec["user"]:

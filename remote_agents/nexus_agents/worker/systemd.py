@@ -10,6 +10,7 @@ from typing import Any
 
 from ..shared.atomic_files import write_atomically
 from ..shared.kv_schema import unit_name
+from .image_pulls import UNIT_PREFIX, Pull, image_of, pull_output, pull_text, pull_unit, read_pull
 from .instance_steps import Unit
 from .instance_units import ENV, FOLDER, env_path, env_text, revision_of, unit_text
 
@@ -60,6 +61,51 @@ def units() -> tuple[dict[str, Unit], dict[str, int]]:
         cpu_time = properties.get("CPUUsageNSec", "")
         cpu_times[name] = int(cpu_time) if cpu_time.isdecimal() and int(cpu_time) != _NOT_MEASURED else -1
     return found, cpu_times
+
+
+def pulls() -> dict[str, Pull]:
+    """Service -> the pull of its image, where one is under way or done. SystemdError."""
+    images: dict[str, str] = {}
+    for path in Path(FOLDER).glob(pull_unit("*")):
+        with contextlib.suppress(FileNotFoundError):
+            images[path.name] = image_of(path.read_text(encoding="utf-8", errors="replace"))
+    if not images:  # nearly always: no process for it
+        return {}
+    found = {}
+    for block in systemctl("show", "--property", "Id,ActiveState,SubState,Result", *images).split("\n\n"):
+        properties = dict(line.partition("=")[::2] for line in block.splitlines())
+        unit = properties.get("Id", "")
+        service = unit.removeprefix(UNIT_PREFIX).removesuffix(".service")
+        if unit in images and (pull := read_pull(images[unit], properties, _read(pull_output(service)))):
+            found[service] = pull
+    return found
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def start_pull(spec: dict[str, Any]) -> None:
+    """Starts the unit that pulls the spec's image; instead of one that pulls another image."""
+    name = spec["name"]
+    os.makedirs(ENV, mode=0o700, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(pull_output(name))
+    write_atomically(f"{FOLDER}/{pull_unit(name)}", pull_text(spec), 0o644)
+    systemctl("daemon-reload")
+    systemctl("reset-failed", pull_unit(name))
+    systemctl("restart", "--no-block", pull_unit(name))
+
+
+def end_pull(service: str) -> None:
+    """Removes the pull's unit. One that is under way ends: Docker stops pulling when its client goes."""
+    systemctl("stop", "--no-block", pull_unit(service))
+    for path in (f"{FOLDER}/{pull_unit(service)}", pull_output(service)):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def _service_name(unit: str) -> str:

@@ -249,3 +249,14 @@ def test_a_passing_check_alone_does_not_make_an_instance_up(state: str) -> None:
 def test_the_sentence_for_the_journal(workers: str, orders: str, wanted: str, sentence: str) -> None:
     """One line with each service's count, what waits and what is done; with many services, only the incomplete ones."""
     assert decide(observed(workers, orders), desired_services(wanted)).sentence == sentence
+
+
+@pytest.mark.parametrize(("state", "told"), [
+    ("pulling", "pulling"), ("pull-failed", "pull-failed"), ("running", "starting")])  # fmt: skip
+def test_a_change_tells_what_it_waits_for(state: str, told: str) -> None:
+    """An image that is still pulled shows; the older version that runs meanwhile is not the new one."""
+    world = observed("w1 w2", "web@w1:r2 web@w2")
+    world = replace(world, instances={**world.instances, ("web", "w1"): Instance("r1", True, state)})
+    decision = decide(world, desired_services("web:r2=2"))
+    assert decision.actions == ()
+    assert decision.notes == (f"web: the change to r2 waits for w1 ({told})",)

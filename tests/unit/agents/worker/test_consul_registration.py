@@ -96,7 +96,8 @@ class Agent:
         if words[1] == "register":
             self.services[payload["ID"]] = {**{k: v for k, v in payload.items() if k not in ("Check", "Name")},
                                          "Service": payload["Name"], "Weights": {"Passing": 1, "Warning": 1}}  # fmt: skip
-            check = {"CheckID": payload["Check"]["CheckID"], "ServiceID": payload["ID"], "Status": "critical"}
+            kind = next(k.lower() for k in ("HTTP", "TCP", "TTL") if k in payload["Check"])
+            check = {"CheckID": payload["Check"]["CheckID"], "ServiceID": payload["ID"], "Status": "critical", "Type": kind}
             self.checks[check["CheckID"]] = check
         elif words[1] == "deregister":
             self.services.pop(words[2])
@@ -400,3 +401,24 @@ def test_a_registrar_has_a_connection_of_its_own(agent: Agent) -> None:
     registrar = Registrar(consul, "10.0.0.2", "203.0.113.2", threading.Event())
     assert registrar._consul is not consul
     assert registrar.daemon
+
+
+@pytest.mark.parametrize(("kind", "vouched"), [("http", []), ("ttl", ["pass"])])
+def test_what_is_kept_stays_as_it_is(agent: Agent, kind: str, vouched: list[str]) -> None:
+    """An older version that goes on while an image is pulled: only the worker's word for a TTL check goes on, too."""
+    registrar = new_registrar(agent)
+    set_desired(registrar, spec(kind=kind), running=("web",))
+    registrar._reconcile()
+    before = dict(agent.services["nexus-svc-web"])
+    agent.requests.clear()
+    registrar.set_desired({"web": None}, frozenset({"web"}))
+    registrar._reconcile()
+    assert agent.services["nexus-svc-web"] == before
+    assert [line.split("/")[-2] for line in agent.requests if line.startswith("PUT")] == vouched
+
+
+def test_nothing_is_registered_where_nothing_is_there_to_keep(agent: Agent) -> None:
+    registrar = new_registrar(agent)
+    registrar.set_desired({"web": None}, frozenset())
+    registrar._reconcile()
+    assert (agent.services, agent.puts()) == ({}, [])

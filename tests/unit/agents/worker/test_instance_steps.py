@@ -28,7 +28,8 @@ STATES = {"starting", "running", "looping", "stopping", "stopped", "failed"}
 
 
 def spec(revision: str = "r1", interval: float = 2.0, timeout: float = 1.0) -> dict[str, Any]:
-    return {"name": "web", "revision": revision, "check": {"kind": "http", "interval": interval, "timeout": timeout}}
+    check = {"kind": "http", "interval": interval, "timeout": timeout}
+    return {"name": "web", "revision": revision, "image": None, "check": check}
 
 
 HANG_TIMEOUT = hang_timeout(spec())

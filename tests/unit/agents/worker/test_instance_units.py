@@ -363,7 +363,7 @@ def test_a_container_is_started_as_specified(image: str, args: list[str] | None,
     assert (found, rest) == (image, args or [])
     assert flags == {
         "--rm": "", "--init": "", "--name": f"nexus-svc-{name}", "--env-file": env_path(name), "--log-driver": "none",
-        "--security-opt": "no-new-privileges", "--pull": "missing", "--publish": "8080:80", "--user": user,
+        "--security-opt": "no-new-privileges", "--pull": "never", "--publish": "8080:80", "--user": user,
         "--memory": "256m", "--memory-swap": "256m", "--cpus": "0.5",
     }  # fmt: skip
 

@@ -101,6 +101,9 @@ def test_a_service_that_is_well() -> None:
     ({"w1": {"web": report("starting")}}, ALL_WELL, Instance("w1", "starting", False, True)),
     ({"w1": {"web": report("looping", note="crashed")}}, "@w1", Instance("w1", "looping", False, True, "crashed")),
     ({"w1": {"web": report(revision="r0")}}, ALL_WELL, Instance("w1", "running", True, False)),
+    ({"w1": {"web": report("pulling", "r0")}}, ALL_WELL, Instance("w1", "pulling", True, False)),
+    ({"w1": {"web": report("pull-failed", "r0")}}, ALL_WELL, Instance("w1", "pull-failed", True, False)),
+    ({"w1": {"web": report("pulling", "None")}}, "@w1", Instance("w1", "pulling", False, False)),
 ])  # fmt: skip
 def test_an_instance_follows_its_workers_report_and_its_checks(reports: Any, health: str, instance: Instance) -> None:
     """It passes when its worker reports that it runs, and its checks and its host's pass; else it is not settled."""
