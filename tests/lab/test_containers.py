@@ -132,3 +132,49 @@ def test_a_pull_may_take_longer_than_a_start(services_lab: Lab) -> None:
             for host in WORKERS:
                 services_lab.run(host, "systemctl stop lab-registry; docker rmi 127.0.0.1:5000/boxed:1", check=False)
     assert load.failed() == []
+
+
+# As Django and Rails do: 400 to a Host that it does not know, and HTTP is sent to HTTPS.
+_PICKY = """
+import http.server as h, os
+class C(h.BaseHTTPRequestHandler):
+    def do_GET(s):
+        known = s.headers["Host"] in os.environ["ALLOWED"].split()
+        s.send_response(400 if not known else 200 if s.headers["X-Forwarded-Proto"] == "https" else 301)
+        s.send_header("Location", "https://gone.invalid/")
+        s.end_headers()
+    def log_message(s, *a): pass
+h.ThreadingHTTPServer(("", int(os.environ["PORT"])), C).serve_forever()
+"""
+
+
+def test_a_check_asks_as_users_do(services_lab: Lab) -> None:
+    """A program that refuses foreign Hosts and plain HTTP becomes healthy. Another domain replaces no instance; one that the
+    program refuses shows with its answer."""
+    file = services_lab.inventory.parent / "services.yml"
+    before = file.read_text()
+    picky = {
+        "command": ["python3", "-c", f"exec({_PICKY!r})"], "port": 8090, "replicas": 2,
+        "check": {"http": "/", "interval": "1s", "timeout": "1s"}, "env": {"ALLOWED": "a.lab.test b.lab.test"},
+    }  # fmt: skip
+
+    def deploy(domain: str) -> int:
+        file.write_text(before + f"  picky: {json.dumps({**picky, 'domain': domain})}\n")
+        return services_lab.inv("service.deploy", "--name", "picky", "--yes").returncode
+
+    def pids() -> dict[str, str]:
+        shown = {h: services_lab.run(h, "systemctl show -P MainPID nexus-svc-picky.service").strip() for h in WORKERS}
+        return {h: pid for h, pid in shown.items() if pid != "0"}
+
+    try:
+        assert deploy("a.lab.test") == 0
+        ours = pids()
+        assert deploy("b.lab.test") == 0
+        with Load(LoadTarget("127.0.7.6", "b.lab.test"), rate=10) as load:
+            eventually(lambda: len(hosts_of(services_lab, "picky")) == 2, 10)
+        assert (pids(), load.failed()) == (ours, [])
+        deploy("c.lab.test")
+        eventually(lambda: "400 Bad Request" in services_lab.inv("service.list").stderr, 30)
+    finally:
+        file.write_text(before)
+        services_lab.deploy()

@@ -91,7 +91,8 @@ class Service:
     def spec(self) -> dict[str, Any]:
         """The spec of WANTED and ORDERS."""
         own = {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.metadata.get("spec")}
-        return {**own, "revision": self.revision}
+        named = {"check_host": self.domain} if self.domain and self.check.kind == "http" else {}
+        return {**own, **named, "revision": self.revision}
 
     def route(self) -> dict[str, Any] | None:
         """Its entry of ROUTES; None without a domain."""
@@ -157,10 +158,16 @@ def differences(have: Mapping[str, Any] | None, services: Services) -> tuple[str
     lines = [f"+ {name}" for name in after if name not in before]
     for name, spec in after.items():
         if name in before and before[name] != spec:
-            new = before[name].get("revision") != spec["revision"]
-            lines.append(f"~ {name} ({'new version: its instances are replaced one by one' if new else 'placement'})")
+            lines.append(f"~ {name} ({_what_changes(before[name], spec)})")
     lines += [f"- {name}" for name in before if name not in after]
     return tuple(lines) or (("~ routes",) if have or after else ())
+
+
+def _what_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    if before.get("revision") != after["revision"]:
+        return "new version: its instances are replaced one by one"
+    same_place = {**before, "check_host": None} == {**after, "check_host": None}
+    return f"its check asks for {after.get('check_host', 'no domain')}" if same_place else "placement"
 
 
 def _plain(value: Any) -> Any:

@@ -143,7 +143,8 @@ def _health_checks(route: Route, dials: list[str]) -> Json:
     if len(dials) < 2:
         return {}
     passive = {"fail_duration": "1s", "max_fails": 1}
-    active = {"uri": route.check_path, "interval": "1s", "timeout": "1s"}
+    headers = {"Host": [route.domain], "X-Forwarded-Proto": ["https"]}  # as the requests have them
+    active = {"uri": route.check_path, "interval": "1s", "timeout": "1s", "headers": headers}
     return {"health_checks": {"passive": passive, **({"active": active} if route.check_path else {})}}
 
 

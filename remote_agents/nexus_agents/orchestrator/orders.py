@@ -35,6 +35,30 @@ def apply_actions(orders: Orders, actions: Sequence[Action], specs: Specs) -> Or
     return updated
 
 
+def refresh_orders(orders: Orders, specs: Specs, epoch: int, most: int) -> tuple[Orders, list[dict[str, Any]]]:
+    """Brings what may change around a running instance to the workers: the newest spec of the revision that they have.
+
+    The orders after it, and the KV operations: `most` at most, and no more bytes than a transaction takes. The rest comes
+    with the next call.
+    """
+    updated, operations, size = dict(orders), list[dict[str, Any]](), 0
+    for host, services in sorted(orders.items()):
+        newest = {name: _newest(spec, specs.get(name)) for name, spec in services.items()}
+        if newest == services:
+            continue
+        operation = set_operation(kv_schema.orders_key(host), {"epoch": epoch, "services": newest})
+        size += len(operation["Value"])
+        if operations and (size > MAX_BYTES or len(operations) >= most):
+            break
+        updated[host] = newest
+        operations.append(operation)
+    return updated, operations
+
+
+def _newest(ordered: Mapping[str, Any], spec: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    return spec if spec is not None and spec.get("revision") == ordered.get("revision") else ordered
+
+
 def fit_transaction(
     orders: Orders, actions: Sequence[Action], specs: Specs, epoch: int
 ) -> tuple[Sequence[Action], Orders, list[dict[str, Any]]]:

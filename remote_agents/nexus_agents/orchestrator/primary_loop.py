@@ -14,7 +14,7 @@ from .autoscaler import Autoscaler, countable_reports
 from .cluster_view import ClusterView, WorkerLiveness, instances
 from .fenced_lock import MAX_OPERATIONS, FencedLock
 from .misfits import Misfits
-from .orders import Orders, Specs, desired_services, event_of, fit_transaction
+from .orders import Orders, Specs, desired_services, event_of, fit_transaction, refresh_orders
 from .placement import decide
 from .placement_model import Action, Observed
 
@@ -75,11 +75,15 @@ class PrimaryLoop:
 
         `extra`: the operations besides the orders; `scalings`: service -> why its number changed
         """
-        if not actions and not extra:
+        if actions:
+            actions, updated, operations = fit_transaction(orders, actions, specs, self._lock.epoch)
+        else:  # no event: nobody is moved or replaced
+            updated, operations = refresh_orders(orders, specs, self._lock.epoch, MAX_ACTIONS)
+        if not operations and not extra:
             return
-        actions, updated, operations = fit_transaction(orders, actions, specs, self._lock.epoch)
         # events beyond the room that is left are dropped; the scales themselves are all written
-        scalings = dict(sorted(scalings.items())[: MAX_OPERATIONS - 2 * len(actions) - len(extra)])
+        taken = 2 * len(actions) if actions else len(operations)
+        scalings = dict(sorted(scalings.items())[: MAX_OPERATIONS - taken - len(extra)])
         events = [{"kind": "scale", "service": name, "text": text} for name, text in scalings.items()]
         events += [event_of(action) for action in actions]
         self._lock.act([*operations, *extra], events)

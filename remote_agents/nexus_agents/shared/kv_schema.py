@@ -7,6 +7,7 @@ WANTED  {"digest": str, "services": {name: spec}}; fabfile/core/config/services.
         {"name", "command": [str] | null, "image": str | null, "port": int | null, "target_port": int | null,
          "check": {"kind": "http" | "tcp" | "ttl", "path": str, "interval": s, "timeout": s}, "env": {str: str},
          "user": str | null, "memory_mb": int | null, "cpu": cores | null, "stop_timeout": s, "revision": str,
+         "check_host"?: the domain that an http check names as its host,
          "replicas": {"all": bool, "min": int, "max": int, "cpu": percent of one core | null}, "labels": {str: str}}
 ROUTES  {"routes": [{"service", "domain", "path", "check_path": str | null, "headers": {str: str | null}, "timeout": s}]}
 ORDERS  {"epoch": int, "services": {name: spec}}: the services that one worker runs

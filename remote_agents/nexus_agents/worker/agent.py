@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,8 @@ class Worker:
             self._histories[name] = evaluation.history
             if evaluation.step:
                 self._execute(evaluation.step, spec)
-            evaluations[name] = self._reasons.add_to(evaluation, name, history.failures, self._registrar.outputs, now())
+            explained = self._reasons.add_to(evaluation, name, history.failures, self._registrar.answers, now())
+            evaluations[name] = self._with_answer(name, explained)
         for name in pulls:
             if name not in evaluations or not evaluations[name].pull:
                 systemd.end_pull(name)
@@ -133,6 +135,13 @@ class Worker:
     def _passing(self, name: str) -> bool | None:
         """None while Consul's agent is away: a check's old state is no reason to kill a process."""
         return self._registrar.passing.get(name) if self._registrar.is_fresh() else None
+
+    def _with_answer(self, name: str, evaluation: Evaluation) -> Evaluation:
+        """What the check said last, where nothing else is to be said of an instance that does not pass."""
+        answer = self._registrar.answers.get(name, "") if self._registrar.is_fresh() else ""
+        if not answer or evaluation.note or evaluation.state not in ("starting", "running"):
+            return evaluation
+        return replace(evaluation, note=f"its check says: {answer}")
 
     def _is_stopping(self, name: str) -> bool:
         thread = self._stop_threads.get(name)

@@ -19,13 +19,18 @@ FRESH = 2.0  # seconds for which the checks' state counts as current
 REGISTER_TIMEOUT = 10.0  # seconds
 REREGISTER_TIMEOUT = 2.0  # seconds
 PREFIX = kv_schema.instance_id("")
-REVISION = "nexus_revision"
+REVISION, CHECK_HOST = "nexus_revision", "nexus_check_host"
+MAX_ANSWER = 200  # characters
 Specs = Mapping[str, Mapping[str, Any]]
 Desired = Mapping[str, "Mapping[str, Any] | None"]  # service -> spec; None: what Consul has of it stays as it is
 
 
 def registration(spec: Mapping[str, Any], address: str, advertise: str) -> dict[str, Any]:
-    """The body of a registration. `address`: where the check connects; `advertise`: where other hosts connect."""
+    """The body of a registration. `address`: where the check connects; `advertise`: where other hosts connect.
+
+    A service with a domain is asked as the load balancer asks it: many programs refuse a Host that they do not know, or
+    send whoever does not come by HTTPS elsewhere.
+    """
     kind, port = spec["check"]["kind"], spec["port"]
     if kind == "ttl":  # the worker reports the process as passing while systemd calls it active
         check: dict[str, Any] = {"TTL": "10s"}
@@ -33,10 +38,14 @@ def registration(spec: Mapping[str, Any], address: str, advertise: str) -> dict[
         target = f"http://{address}:{port}{spec['check']['path']}" if kind == "http" else f"{address}:{port}"
         interval, timeout = _milliseconds(spec["check"]["interval"]), _milliseconds(spec["check"]["timeout"])
         check = {kind.upper(): target, "Interval": interval, "Timeout": timeout}
+    meta = {REVISION: spec["revision"]}
+    if host := spec.get("check_host"):
+        check["Header"] = {"Host": [host], "X-Forwarded-Proto": ["https"]}
+        meta[CHECK_HOST] = host  # the agent does not show its checks' headers: so a change is seen
     instance = kv_schema.instance_id(spec["name"])
     return {
         "ID": instance, "Name": spec["name"], "Address": advertise, "Port": port or 0, "Tags": ["nexus"],
-        "Meta": {REVISION: spec["revision"]}, "Check": {**check, "CheckID": f"service:{instance}"},
+        "Meta": meta, "Check": {**check, "CheckID": f"service:{instance}"},
     }  # fmt: skip
 
 
@@ -56,7 +65,7 @@ class Registrar(threading.Thread):
         self._desired: Desired | None = None  # None: the worker does not know yet what runs
         self._running: frozenset[str] = frozenset()
         self.passing: Mapping[str, bool] = {}
-        self.outputs: Mapping[str, str] = {}  # service -> what its failing check was told last
+        self.answers: Mapping[str, str] = {}  # service -> what its check said last, where that does not pass
         self.checks_known = threading.Event()  # set once the agent has answered
         self._checked_at = float("-inf")
         self._failing = False
@@ -116,14 +125,13 @@ class Registrar(threading.Thread):
         _, checks = self._consul.get("/v1/agent/checks")
         registered = {i[len(PREFIX) :]: s for i, s in (services or {}).items() if i.startswith(PREFIX)}
         passing: dict[str, bool] = {}
-        outputs: dict[str, str] = {}
         ours = [(c["ServiceID"][len(PREFIX) :], c) for c in checks.values() if c["ServiceID"].startswith(PREFIX)]
         for name, check in ours:
             passing[name] = passing.get(name, True) and check["Status"] == "passing"
-            if check["Status"] != "passing":
-                outputs[name] = str(check.get("Output") or "")
         self._vouched = frozenset(name for name, check in ours if check.get("Type") == "ttl")
-        self._checked_at, self.outputs = now(), outputs
+        failing = {n: check_answer(str(c.get("Output", ""))) for n, c in ours if c["Status"] != "passing"}
+        self.answers = {name: answer for name, answer in failing.items() if answer and name not in self._vouched}
+        self._checked_at = now()
         self.checks_known.set()
         if passing != self.passing:
             self.passing = passing
@@ -151,6 +159,11 @@ class Registrar(threading.Thread):
         self._consul.put(f"/v1/agent/check/{verb}/service:{kv_schema.instance_id(name)}")
 
 
+def check_answer(output: str) -> str:
+    """A check's output in one line. Consul puts the answer's body behind `Output:`; a page of HTML helps nobody."""
+    return " ".join(output.partition(" Output: ")[0].split())[:MAX_ANSWER]
+
+
 def is_registered_as(current: Mapping[str, Any] | None, desired: Mapping[str, Any]) -> bool:
-    """Whether address, port and revision are equal; the check follows from the revision, which Meta has."""
+    """Whether address, port and Meta are equal; the check follows from revision and host, which Meta has."""
     return current is not None and all(current.get(k) == desired[k] for k in ("Address", "Port", "Meta"))

@@ -84,7 +84,8 @@ def test_how_requests_are_retried() -> None:
     assert once["load_balancing"] == fewest
     times = {"dial_timeout": "1s", "response_header_timeout": "2500ms"}
     assert safe["transport"] == once["transport"] == {"protocol": "http", "keep_alive": {"enabled": False}, **times}
-    active = {"uri": "/health", "interval": "1s", "timeout": "1s"}
+    as_asked = {"Host": ["web.test"], "X-Forwarded-Proto": ["https"]}
+    active = {"uri": "/health", "interval": "1s", "timeout": "1s", "headers": as_asked}
     checks = {"passive": {"fail_duration": "1s", "max_fails": 1}, "active": active}
     assert safe["health_checks"] == once["health_checks"] == checks
     for alone in handlers(config_of(route(), live={"web": UP[:1]}), "reverse_proxy"):

@@ -31,6 +31,7 @@ from remote_agents.nexus_agents.orchestrator.orders import (
     desired_services,
     event_of,
     fit_transaction,
+    refresh_orders,
 )
 from remote_agents.nexus_agents.orchestrator.placement_model import Action, DesiredService, Instance, Worker
 from remote_agents.nexus_agents.orchestrator.primary_loop import PrimaryLoop
@@ -463,6 +464,35 @@ def test_a_decision_is_written_whole_with_its_events(tmp_path: Path) -> None:
     assert store.values[kv_schema.orders_key("w0")]["epoch"] == 2
     assert [(e["kind"], e["service"], e["target"], e["epoch"], e["host"]) for e in store.events()] == [
         ("place", "web", "w1", 3, "m1"), ("place", "web", "w2", 3, "m1")]  # fmt: skip
+
+
+def test_what_changes_around_an_instance_reaches_its_worker(tmp_path: Path) -> None:
+    """The newest spec of the revision that it has, without an event; one of another revision waits for its replacement."""
+    store = Store(
+        nexus__placement__w0__orders={"epoch": 2, "services": {"api": spec(), "web": spec("r7")}},
+        nexus__placement__w1__orders={"epoch": 2, "services": {"api": {**spec(), "check_host": "api.test"}}},
+    )
+    newest = {"api": {**spec("r1", 2), "check_host": "api.test"}, "web": {**spec("r7"), "check_host": "web.test"}}
+    cycles(primary(store, tmp_path, newest), store)
+    assert store.values[kv_schema.orders_key("w0")] == {"epoch": 3, "services": newest}
+    assert store.values[kv_schema.orders_key("w1")]["services"] == {"api": newest["api"]}
+    assert store.events() == []
+    assert refresh_orders({"w0": {"api": spec("r0")}}, newest, 3, 24)[1] == []
+
+
+def test_a_change_for_many_workers_is_written_in_parts(tmp_path: Path) -> None:
+    """No more orders in one transaction than it takes."""
+    orders = {f"w{n}": {"api": spec()} for n in range(60)}
+    newest = {"api": {**spec(), "check_host": "api.test"}}
+    counts = []
+    while True:
+        orders, operations = refresh_orders(orders, newest, 3, 24)  # type: ignore[assignment]
+        counts.append(len(operations))
+        if not operations:
+            break
+    assert counts == [24, 24, 12, 0]
+    large = {"api": {**newest["api"], "env": {"A": "x" * 200_000}}}
+    assert len(refresh_orders({"w0": {"api": spec()}, "w1": {"api": spec()}, "w2": {"api": spec()}}, large, 3, 24)[1]) == 1
 
 
 def test_a_service_that_is_no_longer_desired_is_removed(tmp_path: Path) -> None:

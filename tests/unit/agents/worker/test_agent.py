@@ -307,6 +307,32 @@ def test_a_report_has_the_documented_form(host: Host) -> None:
     assert all(key in (kv_schema.__doc__ or "") for s in sent["services"].values() for key in s)
 
 
+def test_a_report_has_the_last_answer_of_a_check_that_fails(host: Host) -> None:
+    """While Consul's agent answers, and where there is nothing else to say."""
+    host.store_orders(orders(7, spec()))
+    agent = host.agent(web=False)
+    agent._registrar.answers = {"web": "HTTP GET http://10.0.0.2:8080/health: 400 Bad Request"}
+    host.turns(agent, 3)
+    told = report(agent)["web"]
+    assert (told["state"], told["note"]) == (
+        "starting", "its check says: HTTP GET http://10.0.0.2:8080/health: 400 Bad Request")  # fmt: skip
+    agent._registrar._checked_at = float("-inf")
+    host.turns(agent, 1)
+    assert report(agent)["web"]["note"] == ""
+
+
+def test_a_change_around_a_running_instance_replaces_nothing(host: Host) -> None:
+    """Another domain for its check: only the registration gets it."""
+    host.store_orders(orders(3, spec()))
+    host.units["web"] = Unit("r1", "active")
+    agent = host.agent(web=True)
+    host.turns(agent, 3)
+    agent._on_orders(entries(orders(3, {**spec(), "check_host": "web.test"}), 9))
+    host.turns(agent, 3)
+    assert host.calls == []
+    assert agent._registrar._desired == {"web": {**spec(), "check_host": "web.test"}}
+
+
 def test_a_report_is_due_when_a_state_changes(host: Host) -> None:
     """CPU and notes may change each second; only epoch, state and revision are sent at once."""
     agent = host.agent()

@@ -422,3 +422,40 @@ def test_nothing_is_registered_where_nothing_is_there_to_keep(agent: Agent) -> N
     registrar.set_desired({"web": None}, frozenset())
     registrar._reconcile()
     assert (agent.services, agent.puts()) == ({}, [])
+
+
+def test_a_service_with_a_domain_is_asked_for_it() -> None:
+    """As the load balancer asks: by that name, and as if by HTTPS."""
+    own = {**spec(), "check_host": "web.test"}
+    made = registration(own, "10.0.0.2", "203.0.113.2")
+    assert made["Check"]["Header"] == {"Host": ["web.test"], "X-Forwarded-Proto": ["https"]}
+    assert made["Check"]["HTTP"] == "http://10.0.0.2:8080/health"
+
+
+def test_another_domain_is_another_registration(agent: Agent) -> None:
+    """And nothing else changes: the revision is the same, so no instance is replaced."""
+    registrar = new_registrar(agent)
+    for host, again in (("a.test", 1), ("a.test", 0), ("b.test", 1), (None, 1), (None, 0)):
+        own = {**spec(), **({"check_host": host} if host else {})}
+        registrar._registered.add("web")  # as by this process: no other reason to register
+        agent.requests.clear()
+        set_desired(registrar, own)
+        registrar._reconcile()
+        assert agent.puts() == ["register web"] * again
+        assert agent.services["nexus-svc-web"]["Meta"]["nexus_revision"] == "r1"
+
+
+@pytest.mark.parametrize(("kind", "status", "output", "answer"), [
+    ("http", "critical", "HTTP GET http://10.0.0.2:8080/health: 400 Bad Request Output: <html>\n<h1>Bad", "HTTP GET "
+     "http://10.0.0.2:8080/health: 400 Bad Request"),
+    ("tcp", "critical", "dial tcp 10.0.0.2:8080:\n connect: connection refused",
+     "dial tcp 10.0.0.2:8080: connect: connection refused"),
+    ("http", "passing", "HTTP GET http://10.0.0.2:8080/health: 200 OK Output: ok", None),
+    ("http", "critical", "", None), ("ttl", "critical", "TTL expired", None), ("http", "critical", "x" * 999, "x" * 200),
+])  # fmt: skip
+def test_what_a_failing_check_said_is_kept(agent: Agent, kind: str, status: str, output: str, answer: str | None) -> None:
+    """In one line, without the page behind it. The worker's own word is none."""
+    agent.checks["c"] = {"ServiceID": "nexus-svc-web", "Status": status, "Type": kind, "Output": output}
+    registrar = new_registrar(agent)
+    registrar._read()
+    assert registrar.answers == ({} if answer is None else {"web": answer})

@@ -81,6 +81,17 @@ def test_a_change_of_the_balancer_alone_is_told(changed: dict[str, Any]) -> None
     assert differences(as_published(services(service("web", **before))), services(service("web", **after))) == ("~ routes",)
 
 
+@pytest.mark.parametrize(("before", "after", "line"), [
+    ("a.test", "b.test", "~ web (its check asks for b.test)"), (None, "b.test", "~ web (its check asks for b.test)"),
+    ("a.test", None, "~ web (its check asks for no domain)")])  # fmt: skip
+def test_another_domain_is_asked_for_by_an_http_check(before: str | None, after: str | None, line: str) -> None:
+    """The instances go on; a check by TCP names nobody."""
+    first, then = (Service("web", Check("http", "/"), ("run",), port=80, domain=d) for d in (before, after))
+    assert differences(as_published(services(first)), services(then)) == (line,)
+    assert first.revision == then.revision
+    assert "check_host" not in service("web", domain="a.test").spec()
+
+
 def test_all_three_at_once() -> None:
     """What comes, then what changes, then what goes."""
     before = services(WEB, service("old"))
