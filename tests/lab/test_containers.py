@@ -9,6 +9,7 @@ import pytest
 
 from fabfile.drills.course.load import Load, LoadTarget
 from fabfile.lab import service_image as images
+from fabfile.lab.compose import NODES
 
 from .conftest import Lab, eventually, hosts_of
 
@@ -178,3 +179,21 @@ def test_a_check_asks_as_users_do(services_lab: Lab) -> None:
     finally:
         file.write_text(before)
         services_lab.deploy()
+
+
+def test_a_container_reaches_the_services_of_its_own_host(services_lab: Lab) -> None:
+    """hello's port, on each worker from the network of a container there; Consul's port stays shut."""
+    services_lab.inv_ok("service.scale", "hello", "3", "--yes")
+    addresses = {node.name: node.cluster for node in NODES}
+    try:
+        for host in hosts_of(services_lab, "hello"):
+            ask = (
+                "docker run --rm --name theirs-curl -d nexus-lab/boxed:1 /bin/busybox sleep 60 >/dev/null && "
+                "docker exec theirs-curl /bin/busybox wget -q -T 3 -O - http://{}:{}/health; code=$?; "
+                "docker rm -f theirs-curl >/dev/null; exit $code"
+            )
+            for other in (host, "w1", "w2"):
+                assert "hello from" in services_lab.run(host, ask.format(addresses[other], 8080))
+            assert services_lab.run(host, ask.format(addresses[host], 8301) + "; true", check=False) == ""
+    finally:
+        services_lab.inv_ok("service.scale", "hello", "2", "--yes")

@@ -26,8 +26,9 @@ PATHS = (RULES, ALLOWANCES, SCRIPT, UNIT, NFTABLES)
 _SERVICES = re.compile(r"# Services,.*\n\s*ip saddr @cluster tcp dport \{ ([\d, ]+) \} accept")
 _ALLOWANCE = re.compile(r"^proto tcp from [\d.]+ to any port ([\d,]+)$", re.MULTILINE)
 _CONSULS = {8300, 8301}
-# Devices with a container engine's own traffic: its bridges, and the loopback.
-_INNER_DEVICES = ('"lo"', '"docker0"', '"br-*"')
+# A container engine's bridges. What comes in by one is of this host's own containers; it leaves for other hosts with the
+# host's own address.
+_BRIDGES = ("docker0", "br-*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class FirewallView:
 
     cluster_addresses: all hosts' own and advertised addresses; admin4, admin6: the networks of `admin_from`
     public_ports: open to anybody; service_ports: open to the cluster
-    inner: devices from which forwarded packets are accepted, quoted as nft wants them
+    bridges: the devices of this host's own containers, `*` at the end of a pattern
     """
 
     cluster: str
@@ -48,7 +49,7 @@ class FirewallView:
     service_ports: tuple[int, ...]
     server: bool
     worker: bool
-    inner: tuple[str, ...]
+    bridges: tuple[str, ...]
     ufw: bool
 
 
@@ -67,7 +68,7 @@ def firewall_view(
         admin6=_admin_networks(cluster, 6),
         ssh_ports=tuple(sorted(set(ssh_ports))), public_ports=(80, 443) if host.has("loadbalancer") else (),
         service_ports=tuple(sorted(set(service_ports))), server=host.has("manager"), worker=host.has("worker"),
-        inner=_INNER_DEVICES, ufw=ufw,
+        bridges=_BRIDGES, ufw=ufw,
     )  # fmt: skip
 
 

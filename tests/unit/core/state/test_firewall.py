@@ -151,12 +151,16 @@ def test_forwarded_ports_are_guarded_on_workers_only(name: str) -> None:
 
 @each_host
 def test_services_are_open_to_the_cluster_only(name: str) -> None:
-    """Ports of services are let in from the cluster's addresses; without services there is no such rule."""
+    """Ports of services are let in from the cluster's addresses and this host's containers; without services no rule is."""
     lines = [x.strip() for x in rules(name, services=(9090, 8080)).splitlines() if "8080" in x]
-    assert lines == ["ip saddr @cluster tcp dport { 8080, 9090 } accept"]
+    sources = ("ip saddr @cluster", 'iifname "docker0"', 'iifname "br-*"')
+    assert lines == [f"{source} tcp dport {{ 8080, 9090 }} accept" for source in sources]
     mine = [x for x in allowances(name, services=(9090, 8080)) if "8080" in x]
     cluster_addresses = {a for address in ADDRESSES.values() for a in (address.bind, address.advertise)}
-    assert sorted(mine) == sorted(f"proto tcp from {a} to any port 8080,9090" for a in cluster_addresses)
+    bridges = [f"in on {device} proto tcp from any to any port 8080,9090" for device in ("docker0", "br-+")]
+    assert sorted(mine) == sorted([*(f"proto tcp from {a} to any port 8080,9090" for a in cluster_addresses), *bridges])
+    assert "docker0" not in "".join(allowances(name))
+    assert 'iifname "docker0" tcp' not in rules(name)
 
 
 @pytest.mark.parametrize("ufw", [True, False])
