@@ -67,7 +67,9 @@ def import_(
     from ...edge.disk.export import unpack
 
     cluster = load_inventory(inventory_)
-    unpack(Path(file), cluster.state, _passphrase(passphrase_file), replace)
+    aside = unpack(Path(file), cluster.state, _passphrase(passphrase_file), replace)
+    if aside:
+        say(f"what was there before is kept in {display_path(aside)}")
     say(f"the secrets of {cluster.name} are in {display_path(cluster.state)}; inv plan shows that nothing differs")
 
 

@@ -36,10 +36,11 @@ class Secrets:
     gossip:     base64 of 32 bytes; `gossip_next` is the key that a rotation is moving to
     authority:  the CA that signs; `trusted` all CA certificates that agents accept (two during a rotation)
     certs:      host name -> its certificate
-    tokens:     ACL tokens by name, `agent/w1`, `worker/w1`
+    tokens:     ACL tokens by name, `agent/w1`, `worker/w1`; also of hosts that left hosts.yml, until a deploy removes them
     retired:    accessors that a rotation has replaced and not yet deleted
     serial:     grows with every rotation; a host tells which one it has, so that an outdated copy is noticed
     management: the secret of the token that may do everything; None until the cluster is bootstrapped
+    spare:      certificates that the inventory has no use for just now, by their first DNS name; likewise until a deploy
     """
 
     gossip: str = field(repr=False)
@@ -51,6 +52,7 @@ class Secrets:
     management: str | None = field(default=None, repr=False)
     gossip_next: str | None = field(default=None, repr=False)
     serial: int = 1
+    spare: Mapping[str, KeyPair] = field(default_factory=dict)
 
     @property
     def trust_bundle(self) -> str:

@@ -81,9 +81,9 @@ def _with_management_token(servers: Sequence[Remote], cluster: Cluster, secrets:
     """The secrets with a management token that is valid now; a new one is saved before it is returned."""
     if secrets.management and _is_valid(servers, secrets.management):
         return secrets
-    secrets = replace(secrets, management=_bootstrap(servers))
-    Vault(cluster.state).save(secrets)
-    return secrets
+    management = _bootstrap(servers)
+    Vault(cluster.state).update(lambda now: replace(now, management=management))
+    return replace(secrets, management=management)
 
 
 def _is_valid(servers: Sequence[Remote], token: str) -> bool:

@@ -17,6 +17,7 @@ from ..consul import acl
 from ..consul.client import Consul
 from ..consul.published_services import publish
 from ..disk.state import State
+from ..disk.vault import Vault
 from ..ssh.connection import Remote
 from ..ssh.fanout import for_each_host
 from ..ssh.fleet import Fleet
@@ -143,6 +144,7 @@ class AclSync:
             for remote in self._fleet:
                 remote.token = secrets.management
             State(cluster.state).keep_acl(digest(wanted(cluster, secrets)))
+            Vault(cluster.state).forget_removed(cluster)  # Consul knows their tokens no more
             self._due = False
 
 

@@ -27,10 +27,8 @@ _KEYRING = "/v1/operator/keyring"
 
 def gossip(cluster: Cluster, vault: Vault, deploy: Deploy, say: Say) -> None:
     """A new gossip key: every agent learns it, then uses it, then forgets the old one. No agent restarts."""
-    secrets = _load_secrets(vault)
-    if secrets.gossip_next is None:
-        secrets = replace(secrets, gossip_next=gossip_key(), serial=secrets.serial + 1)
-        vault.save(secrets)
+    _load_secrets(vault)
+    secrets = vault.update(_with_next_gossip_key)
     new = secrets.gossip_next or ""
     with Fleet(cluster) as fleet:
         consul = Consul(_reachable_manager(fleet))
@@ -39,7 +37,7 @@ def gossip(cluster: Cluster, vault: Vault, deploy: Deploy, say: Say) -> None:
         _keyring(consul, "POST", new)
         say("every agent uses it")
         _keyring(consul, "PUT", new)
-    vault.save(replace(secrets, gossip=new))
+    vault.update(lambda now: replace(now, gossip=new))
     say("the hosts' files follow")
     deploy()
     with Fleet(cluster) as fleet:
@@ -47,7 +45,12 @@ def gossip(cluster: Cluster, vault: Vault, deploy: Deploy, say: Say) -> None:
         for old in {k for ring in _keyring(consul) for k in ring["Keys"]} - {new}:
             _keyring(consul, "DELETE", old)
     say("every agent has forgotten the old key")
-    vault.save(replace(_load_secrets(vault), gossip_next=None))
+    vault.update(lambda now: replace(now, gossip_next=None))
+
+
+def _with_next_gossip_key(now: Secrets) -> Secrets:
+    """A rotation beside this one, or before it and cut off, may have made it: then that key is the one."""
+    return now if now.gossip_next else replace(now, gossip_next=gossip_key(), serial=now.serial + 1)
 
 
 def tokens(cluster: Cluster, vault: Vault, deploy: Deploy, say: Say) -> None:
@@ -56,10 +59,7 @@ def tokens(cluster: Cluster, vault: Vault, deploy: Deploy, say: Say) -> None:
     if not secrets.retired:
         with Fleet(cluster) as fleet:
             mine = str(Consul(_reachable_manager(fleet)).request("GET", "/v1/acl/token/self")["AccessorID"])
-        old = (mine, *(t.accessor for t in secrets.tokens.values()))
-        new = {name: new_token() for name in secrets.tokens}
-        secrets = replace(secrets, tokens=new, retired=old, serial=secrets.serial + 1)
-        vault.save(secrets)
+        secrets = vault.update(lambda now: _with_new_tokens(now, mine))
     say("every agent gets a new token")
     deploy()
     with Fleet(cluster) as fleet:
@@ -72,30 +72,43 @@ def tokens(cluster: Cluster, vault: Vault, deploy: Deploy, say: Say) -> None:
             if ours and token["AccessorID"] not in keep:
                 consul.request("DELETE", f"/v1/acl/token/{token['AccessorID']}")
     say("the old tokens are void")
-    vault.save(replace(_load_secrets(vault), retired=()))
+    vault.update(lambda now: replace(now, retired=()))
+
+
+def _with_new_tokens(now: Secrets, management: str) -> Secrets:
+    """`management`: the accessor of the management token, which is retired as well."""
+    if now.retired:  # by a rotation beside this one
+        return now
+    old = (management, *(t.accessor for t in now.tokens.values()))
+    return replace(now, tokens={name: new_token() for name in now.tokens}, retired=old, serial=now.serial + 1)
 
 
 def certs(cluster: Cluster, vault: Vault, deploy: Deploy, say: Say) -> None:
     """A new CA and new certificates: agents first trust both CAs, then show new certificates, then drop the old CA."""
-    secrets = _load_secrets(vault)
-    if len(secrets.trusted) == 1:
-        authority = make_authority(cluster.name)
-        secrets = replace(
-            secrets, authority=authority, trusted=(*secrets.trusted, authority.cert), serial=secrets.serial + 1
-        )
-        vault.save(secrets)
+    _load_secrets(vault)
+    vault.update(lambda now: _with_new_authority(now, cluster.name))
     say("1 of 3: every agent trusts the old CA and the new one")
     deploy()
-    if not all(pair.issuer == secrets.authority.sum for pair in secrets.certs.values()):
-        renewed = {name: issue(secrets.authority, pair.names) for name, pair in secrets.certs.items()}
-        secrets = replace(secrets, certs=renewed)
-        vault.save(secrets)
+    vault.update(_with_new_certificates)
     say("2 of 3: every agent shows a certificate of the new CA")
     deploy()
     # a serial of its own: a rollback to the second step would trust the old CA again
-    vault.save(replace(secrets, trusted=(secrets.authority.cert,), serial=secrets.serial + 1))
+    vault.update(lambda now: replace(now, trusted=(now.authority.cert,), serial=now.serial + 1))
     say("3 of 3: nobody trusts the old CA any more")
     deploy()
+
+
+def _with_new_authority(now: Secrets, cluster: str) -> Secrets:
+    if len(now.trusted) > 1:
+        return now
+    authority = make_authority(cluster)
+    return replace(now, authority=authority, trusted=(*now.trusted, authority.cert), serial=now.serial + 1)
+
+
+def _with_new_certificates(now: Secrets) -> Secrets:
+    if all(pair.issuer == now.authority.sum for pair in now.certs.values()):
+        return now
+    return replace(now, certs={name: issue(now.authority, pair.names) for name, pair in now.certs.items()}, spare={})
 
 
 def _load_secrets(vault: Vault) -> Secrets:
@@ -163,7 +176,7 @@ def _renew_management(server: Remote, vault: Vault, retired: tuple[str, ...], sa
         "Policies": [{"Name": "global-management"}],
     }  # fmt: skip
     Consul(server).request("PUT", "/v1/acl/token", body)
-    vault.save(replace(_load_secrets(vault), management=token.secret))
+    vault.update(lambda now: replace(now, management=token.secret))
     server.token = token.secret
     say("you have a new management token")
     return token.accessor

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from fabfile.core.config import secrets_text
 from fabfile.core.errors import InputError, NexusError, Refused
 from fabfile.core.model.secrets import Secrets
 from fabfile.core.state.topology import Address
@@ -29,7 +30,7 @@ from tests.support.samples import SECRETS
 PASSPHRASE = "correct horse battery staple"
 OURS = replace(SECRETS, management="the-management-token", gossip_next="the-next-gossip-key")
 THEIRS = replace(OURS, management="another-management-token")
-ASIDE = "secrets.before-import.json"
+ASIDE = f"before-import-1/{FILE}"
 
 
 def filled(root: Path, secrets: Secrets = OURS, name: str = "prod") -> Path:
@@ -45,7 +46,9 @@ def filled(root: Path, secrets: Secrets = OURS, name: str = "prod") -> Path:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in folder.iterdir()} if folder.is_dir() else {}
+    """All files in the folder but its lock, by name."""
+    found = [p for p in folder.iterdir() if p.is_file() and p.name != ".lock"] if folder.is_dir() else []
+    return {p.name: p.read_bytes() for p in found}
 
 
 def derived(key: bytes, info: bytes, salt: bytes = b"") -> bytes:
@@ -53,7 +56,7 @@ def derived(key: bytes, info: bytes, salt: bytes = b"") -> bytes:
 
 
 def sealed(content: bytes, passphrase: str = PASSPHRASE) -> bytes:
-    """An age file (age-encryption.org/v1) for a passphrase, with the cheapest scrypt; one chunk."""
+    """An age file (age-encryption.org/v1) for a passphrase, with the cheapest scrypt."""
     key, salt, nonce = os.urandom(16), os.urandom(16), os.urandom(16)
     wrap = hashlib.scrypt(passphrase.encode(), salt=b"age-encryption.org/v1/scrypt" + salt, n=2, r=8, p=1, dklen=32)
     body = ChaCha20Poly1305(wrap).encrypt(bytes(12), key, None)
@@ -63,8 +66,11 @@ def sealed(content: bytes, passphrase: str = PASSPHRASE) -> bytes:
 
     header = b"age-encryption.org/v1\n-> scrypt " + b64(salt) + b" 1\n" + b64(body) + b"\n---"
     mac = hmac.new(derived(key, b"header"), header, hashlib.sha256).digest()
-    assert len(content) < 65536
-    payload = ChaCha20Poly1305(derived(key, b"payload", nonce)).encrypt(bytes(11) + b"\x01", content, None)
+    cipher, chunks = ChaCha20Poly1305(derived(key, b"payload", nonce)), range(0, max(len(content), 1), 65536)
+    payload = b"".join(
+        cipher.encrypt(n.to_bytes(11, "big") + bytes([n == len(chunks) - 1]), content[at : at + 65536], None)
+        for n, at in enumerate(chunks)
+    )
     return header + b" " + b64(mac) + b"\n" + nonce + payload
 
 
@@ -194,6 +200,51 @@ def test_the_same_secrets_are_welcome(tmp_path: Path) -> None:
     assert Vault(mine).load() == OURS
 
 
+def test_each_import_keeps_what_it_replaces(tmp_path: Path) -> None:
+    """Replacing again and again loses no set of secrets: each lies in a folder of its own."""
+    mine, all_ = filled(tmp_path / "mine", THEIRS), [replace(OURS, management=f"m{n}") for n in range(3)]
+    kept = [unpack(exported(tmp_path, secrets), mine, PASSPHRASE, replace=True) for secrets in all_]
+    assert kept == [mine / f"before-import-{n}" for n in (1, 2, 3)]
+    assert [Vault(folder).load() for folder in kept if folder] == [THEIRS, *all_[:2]]
+    assert Vault(mine).load() == all_[2]
+
+
+def test_another_cluster_id_is_not_written_over(tmp_path: Path) -> None:
+    """The id of a running cluster is as dear as its secrets: refused, and with `--replace` kept aside."""
+    file, mine = exported(tmp_path), filled(tmp_path / "mine")
+    State(mine).make_cluster_id("fedcba9876543210")
+    with pytest.raises(Refused, match="another cluster id"):
+        unpack(file, mine, PASSPHRASE, replace=False)
+    aside = unpack(file, mine, PASSPHRASE, replace=True)
+    assert State(mine).cluster_id == "0123456789abcdef"
+    assert aside is not None
+    assert State(aside).cluster_id == "fedcba9876543210"
+
+
+WHOLE = secrets_text.render(OURS)
+HARMED = {
+    FILE: [b"", b"{}", b"[]", WHOLE[: len(WHOLE) // 2], b"[" * 100_000, WHOLE.replace(b'"serial"', b'"from_tomorrow"')],
+    "cluster.json": [b"", b"[]", b"null", b"{}", b'{"id": 1}'], "versions.json": [b"[]", b"null", b'{"consul": null}'],
+    "addresses.json": [b"[]", b'{"m1": "10.0.0.1"}'], "acl.json": [b"null"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content"), [(name, content) for name, all_ in HARMED.items() for content in all_])
+def test_nothing_damaged_is_exported_or_imported(tmp_path: Path, name: str, content: bytes) -> None:
+    """An empty, cut or foreign file in the state folder stops the export; one in an export stops the import."""
+    here, mine = filled(tmp_path / "here"), filled(tmp_path / "mine", THEIRS)
+    (here / name).write_bytes(content)
+    with pytest.raises(NexusError, match=name):
+        pack(here, PASSPHRASE)
+    before, known = files(mine), {n: c.decode() for n, c in files(here).items() if n != "verified.json"}
+    (tmp_path / "shared.age").write_bytes(sealed(json.dumps({"cluster": "prod", "files": known}).encode()))
+    with pytest.raises(NexusError, match=r"shared\.age: what is in it is damaged: ") as caught:
+        unpack(tmp_path / "shared.age", mine, PASSPHRASE, replace=True)
+    assert "nothing was written" in caught.value.hint
+    assert files(mine) == before
+    assert not list(mine.glob("before-import*"))
+
+
 @pytest.mark.parametrize("again", [True, False])
 def test_importing_twice_keeps_the_old_secrets(tmp_path: Path, again: bool) -> None:
     """The same import run again, as after a cut-off, does not put the new secrets in place of the kept old ones."""
@@ -207,10 +258,11 @@ def test_importing_twice_keeps_the_old_secrets(tmp_path: Path, again: bool) -> N
 def test_only_our_own_files_are_written(tmp_path: Path) -> None:
     """A file that was made to write elsewhere writes the state's own files and nothing else."""
     file, mine = exported(tmp_path), tmp_path / "mine" / "prod"
-    names = {"../evil": "x", "/tmp/evil-nexus": "x", "evil.json": "x", FILE: "{}"}
+    secrets = secrets_text.render(OURS).decode()
+    names = {"../evil": "x", "/tmp/evil-nexus": "x", "evil.json": "x", FILE: secrets}
     file.write_bytes(sealed(json.dumps({"cluster": "prod", "files": names}).encode()))
     unpack(file, mine, PASSPHRASE, replace=False)
-    assert files(mine) == {FILE: b"{}"}
+    assert files(mine) == {FILE: secrets.encode()}
     assert {p.name for p in (tmp_path / "mine").iterdir()} == {"prod", ".gitignore"}
     assert not Path("/tmp/evil-nexus").exists()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,11 +15,14 @@ from typing import Any
 
 import pytest
 
-from fabfile.core.errors import NexusError
+from fabfile.core.errors import NexusError, Refused
 from fabfile.core.judge.acl import token_names
 from fabfile.core.model.cluster import Cluster, Role
 from fabfile.core.model.secrets import KeyPair, Secrets, Token, host_names
+from fabfile.core.resources import ROOT
 from fabfile.edge.disk import atomic
+from fabfile.edge.disk.pki import make_authority
+from fabfile.edge.disk.state import State
 from fabfile.edge.disk.vault import FILE, Vault, gossip_key
 from tests.support.samples import CLUSTER, SECRETS, cluster_of
 
@@ -103,36 +108,116 @@ def test_a_new_host_adds_only_its_own(vault: Vault) -> None:
     assert replace(after, certs=certs, tokens=tokens) == before
 
 
-def test_a_removed_host_is_dropped(vault: Vault) -> None:
-    """The key and the tokens of a host that left are in the file no more; all else stays."""
+def test_a_host_that_is_commented_out_loses_nothing(vault: Vault) -> None:
+    """A host that is missing from hosts.yml for a plan has its certificate and tokens when it is back."""
     before = vault.ensure(SMALL)
-    after = vault.ensure(without(SMALL, "w1"))
+    away = vault.ensure(without(SMALL, "w1"))
+    assert set(away.certs) == {"m1"}
+    assert vault.ensure(SMALL) == before
+
+
+@pytest.mark.parametrize("change", [
+    lambda c: with_roles(c, "m1", "worker"), lambda c: with_roles(c, "w1", "manager", "loadbalancer"),
+    lambda c: replace(c, datacenter="dc2"), lambda c: replace(c, hosts=c.hosts[:1], datacenter="dc2"),
+])  # fmt: skip
+def test_a_slip_in_the_inventory_loses_nothing(vault: Vault, change: Any) -> None:
+    """Another role or datacenter needs other certificates; taken back, the first ones are there, and so are all tokens."""
+    before = vault.ensure(SMALL)
+    vault.ensure(change(SMALL))
+    after = vault.ensure(SMALL)
+    assert after.certs == before.certs
+    assert {name: after.tokens[name] for name in before.tokens} == before.tokens
+
+
+def test_a_spare_certificate_of_a_ca_that_is_gone_is_not_used(vault: Vault) -> None:
+    """A certificate that nobody trusts any more is made anew."""
+    before = vault.ensure(SMALL)
+    vault.ensure(without(SMALL, "w1"))
+    new = make_authority("prod")
+    vault.update(lambda s: replace(s, authority=new, trusted=(new.cert,)))
+    assert vault.ensure(SMALL).certs["w1"].issuer == new.sum != before.certs["w1"].issuer
+
+
+def test_a_removed_host_is_dropped_by_a_deploy(vault: Vault) -> None:
+    """Once a deploy has made a host's tokens void, its key and tokens are in the file no more; all else stays."""
+    before = vault.ensure(SMALL)
+    vault.ensure(without(SMALL, "w1"))
+    vault.forget_removed(without(SMALL, "w1"))
+    after = vault.load()
+    assert after
     assert (set(after.certs), set(after.tokens)) == ({"m1"}, {"agent/m1", "orchestrator/m1"})
     assert (after.certs["m1"], after.authority, after.gossip) == (before.certs["m1"], before.authority, before.gossip)
     kept = vault.path.read_text()
     assert json.dumps(before.certs["w1"].key) not in kept
     assert before.tokens["agent/w1"].secret not in kept
+    back = vault.ensure(SMALL)
+    assert back.tokens["agent/w1"] != before.tokens["agent/w1"]
+    assert back.certs["w1"] != before.certs["w1"]
 
 
-def test_a_host_that_comes_back_is_given_new_secrets(vault: Vault) -> None:
-    """What a host had before it left is void for good."""
-    before = vault.ensure(SMALL)
-    vault.ensure(without(SMALL, "w1"))
-    after = vault.ensure(SMALL)
-    assert after.tokens["agent/w1"] != before.tokens["agent/w1"]
-    assert after.certs["w1"] != before.certs["w1"]
-    assert after.certs["m1"] == before.certs["m1"]
+_RUN = """
+import sys; from pathlib import Path; from tests.support.samples import cluster_of
+from fabfile.edge.disk.vault import Vault; from fabfile.edge.disk.state import State
+sys.stdin.read(1)
+folder = Path(sys.argv[1])
+print(State(folder).make_cluster_id(), Vault(folder).ensure(cluster_of(m1="manager", w1="worker")).gossip)
+"""
+
+
+def test_two_first_runs_make_one_set(vault: Vault) -> None:
+    """Runs that begin at the same moment end with the same cluster id and the same secrets, which are those on disk."""
+    argv = [sys.executable, "-c", _RUN, str(vault.path.parent)]
+    runs = [subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(4)]
+    for run in runs:
+        assert run.stdin
+        run.stdin.write("x")
+        run.stdin.flush()
+    said = {run.communicate(timeout=60)[0] for run in runs}
+    assert [run.returncode for run in runs] == [0, 0, 0, 0]
+    found = vault.load()
+    assert found
+    assert said == {f"{State(vault.path.parent).cluster_id} {found.gossip}\n"}
+
+
+def test_a_change_is_made_to_what_is_there_now(vault: Vault) -> None:
+    """What another run has written since we read stays."""
+    vault.ensure(SMALL)
+    Vault(vault.path.parent).update(lambda s: replace(s, management="m"))
+    vault.update(lambda s: replace(s, serial=s.serial + 1))
+    after = vault.load()
+    assert after
+    assert (after.management, after.serial) == ("m", 2)
+    with pytest.raises(Refused, match="no secrets yet"):
+        Vault(vault.path.parent / "other").update(lambda s: s)
+
+
+@pytest.mark.parametrize("where", ["top", "authority", "certs.m1", "tokens.agent/m1"])
+def test_fields_of_a_newer_version_are_not_lost(vault: Vault, where: str) -> None:
+    """A field that this version does not know stops it before it writes the file without that field."""
+    vault.ensure(SMALL)
+    raw = json.loads(vault.path.read_text())
+    at = raw
+    for name in where.split(".") if where != "top" else []:
+        at = at[name]
+    at["of_tomorrow"] = "x"
+    vault.path.write_text(json.dumps(raw))
+    for look in (vault.load, lambda: vault.ensure(CLUSTER), lambda: vault.update(lambda s: s)):
+        with pytest.raises(NexusError, match="of_tomorrow, which this version does not know") as caught:
+            look()
+        assert "newer version" in caught.value.hint
+    assert json.loads(vault.path.read_text()) == raw
 
 
 def test_another_role_keeps_the_other_tokens(vault: Vault) -> None:
-    """A host with one more role keeps the tokens that it has; one that is no manager any more loses that role's."""
+    """A host with one more role keeps the tokens that it has; a deploy takes that role's from one that is no manager now."""
     before = vault.ensure(SMALL)
     more = vault.ensure(with_roles(SMALL, "w1", "worker", "loadbalancer"))
     assert {t: more.tokens[t] for t in before.tokens} == before.tokens
     assert set(more.tokens) - set(before.tokens) == {"balancer/w1"}
     assert more.certs == before.certs  # its names are the same
     other = vault.ensure(with_roles(SMALL, "m1", "worker"))
-    assert "orchestrator/m1" not in other.tokens
+    vault.forget_removed(with_roles(SMALL, "m1", "worker"))
+    assert "orchestrator/m1" not in (vault.load() or before).tokens
     assert other.tokens["agent/m1"] == before.tokens["agent/m1"]
 
 
@@ -167,7 +252,7 @@ def test_nobody_else_can_read_them(vault: Vault, mask: int, request: pytest.Fixt
     assert S_IMODE(vault.path.stat().st_mode) == 0o600
     assert S_IMODE(vault.path.parent.stat().st_mode) == 0o700
     assert (vault.path.parent.parent / ".gitignore").read_text() == "*\n"
-    assert sorted(p.name for p in vault.path.parent.iterdir()) == [FILE]
+    assert sorted(p.name for p in vault.path.parent.iterdir()) == [".lock", FILE]
 
 
 def test_a_file_that_was_open_to_others_is_closed(vault: Vault) -> None:
@@ -189,7 +274,7 @@ def test_a_write_that_fails_leaves_the_old_secrets(vault: Vault, monkeypatch: py
     with pytest.raises(OSError, match="No space"):
         vault.save(replace(SECRETS, management="m"))
     assert vault.load() == SECRETS
-    assert [p.name for p in vault.path.parent.iterdir()] == [FILE]
+    assert sorted(p.name for p in vault.path.parent.iterdir()) == [".lock", FILE]
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.1, 0.5, 0.99])
