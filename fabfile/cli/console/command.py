@@ -22,6 +22,7 @@ from ...edge.disk.paths import display_path
 from .closed_pipes import flush_output
 from .options import Command, convert
 from .output import print_error_json, print_json, say, show_errors
+from .signals import Terminated, signals_raised
 from .terminal import harmless_output
 
 HELP: Mapping[str, str] = {
@@ -32,7 +33,7 @@ HELP: Mapping[str, str] = {
     "debug": "show the traceback of an error",
 }
 
-INTERRUPTED = "interrupted: every host is as it was or as it should be; the same command goes on from here"
+GOES_ON = "every host is as it was or as it should be; the same command goes on from here"
 
 
 def command(checkout_only: bool = False, **task_options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -55,7 +56,8 @@ def command(checkout_only: bool = False, **task_options: Any) -> Callable[[Calla
             if checkout_only and INSTALLED:
                 raise Refused("this command is part of a checkout of the project, and this is an installed copy",
                               "clone the project, and run ./inv there")  # fmt: skip
-            return function(*args, **convert(kwargs, parameters, help_))
+            with signals_raised():
+                return function(*args, **convert(kwargs, parameters, help_))
 
         parameters = inspect.signature(function).parameters
         help_ = {k: v for k, v in {**HELP, **extra_help}.items() if k in parameters}
@@ -86,11 +88,12 @@ def _run(task_body: Callable[[], Any], options: Mapping[str, Any]) -> Any:
         if options.get("debug"):
             raise
         raise Exit(code=1) from None
-    except KeyboardInterrupt:
-        say(INTERRUPTED)
+    except KeyboardInterrupt as ended:
+        why, code = (str(ended), ended.code) if isinstance(ended, Terminated) else ("interrupted", 130)
+        say(f"{why}: {GOES_ON}")
         if options.get("json"):
-            print_json({"error": "interrupted", "hint": INTERRUPTED})
-        raise Exit(code=130) from None
+            print_json({"error": why, "hint": GOES_ON})
+        raise Exit(code=code) from None
 
 
 def _refuse_host_flag(args: Sequence[Any]) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import zip_longest
 
 from ...core.errors import ApplyError, NexusError, Refused, Several
@@ -17,7 +18,8 @@ program = "inv"  # what the operator typed: `nexus` where that is the program (s
 
 def say(text: str) -> None:
     """Prints a message to stderr, apart from the data. Commands in it get the name of the running program."""
-    print(_with_program(text), file=sys.stderr, flush=True)
+    with suppress(OSError):  # the terminal was closed: what a command puts back matters more than to say so
+        print(_with_program(text), file=sys.stderr, flush=True)
 
 
 def _with_program(text: str) -> str:

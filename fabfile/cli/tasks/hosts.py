@@ -17,6 +17,7 @@ from ..console.output import say, show_errors
 
 if TYPE_CHECKING:
     from ...core.model.service import Services
+    from ...edge.disk.text_edit import Edit
 
 
 @command(help={"replace": "drop the pinned key, when the host was reinstalled",
@@ -54,28 +55,32 @@ def add_worker(
     inventory_: str = "", yes: bool = False, debug: bool = False,
 ) -> None:  # fmt: skip
     """Grow the cluster by one worker: pin its key, add it to hosts.yml, deploy it, wait until it is alive."""
-    from ...edge.disk.inventory import add_host, restore
+    from ...edge.disk.inventory import add_host
+    from ..flows.kept_edit import undone_on_failure
 
     cluster, _ = load_with_services(inventory_, warn=False)  # the second load, with the new host, prints the warnings
-    if any(h.ssh == address and (h.port or 22) == (port or 22) for h in cluster.hosts):
-        raise InputError([f"{address} is in {cluster.source.name} already"], "inv deploy brings it up to date")
-    name = name or next_name(cluster)
+    chosen = [name]
+
+    def choose(now: Cluster) -> str:
+        """On the file as it is when it is written: another add-worker may be at work."""
+        if any(h.ssh == address and (h.port or 22) == (port or 22) for h in now.hosts):
+            raise InputError([f"{address} is in {cluster.source.name} already"], "inv deploy brings it up to date")
+        chosen[0] = name or next_name(now)
+        return chosen[0]
+
+    def add() -> Edit:
+        try:
+            return add_host(cluster.source, choose, fields)
+        except InputError as error:
+            raise as_option_faults(error, cluster.source.name, chosen[0]) from None
+
     fields = {"ssh": address, "roles": ["worker"], "user": user or None, "port": port or None, "gateway": gateway or None}
-    try:
-        old = add_host(cluster.source, name, fields)
-    except InputError as error:
-        raise as_option_faults(error, cluster.source.name, name) from None
-    joined = False
-    try:
-        joined = _join(*load_with_services(inventory_), name, fingerprint=fingerprint, yes=yes)
-    finally:
-        if not joined:
-            restore(cluster.source, old)
-            say(f"{cluster.source.name} is as it was")
-    say(f"{name} ({address}) is a worker of {cluster.name}")
+    with undone_on_failure(add):
+        _join(*load_with_services(inventory_), chosen[0], fingerprint=fingerprint, yes=yes)
+    say(f"{chosen[0]} ({address}) is a worker of {cluster.name}")
 
 
-def _join(cluster: Cluster, services: Services, name: str, *, fingerprint: str, yes: bool) -> bool:
+def _join(cluster: Cluster, services: Services, name: str, *, fingerprint: str, yes: bool) -> None:
     from ..flows.deploy import run_deploy
     from ..flows.host_keys import pin
 
@@ -83,7 +88,6 @@ def _join(cluster: Cluster, services: Services, name: str, *, fingerprint: str, 
     pin(cluster, host, fingerprint=fingerprint, yes=yes)
     # all hosts: the firewalls of the others must admit the new one
     run_deploy(cluster, services, cluster.hosts, yes=yes, what=f"add-worker {host.ssh}", needed=(host,))
-    return True
 
 
 def as_option_faults(error: InputError, file: str, name: str) -> InputError:

@@ -49,7 +49,8 @@ def deploy(c: Context, name: str = "", inventory_: str = "", yes: bool = False, 
     """Apply services.yml to the cluster, and wait until all services are as wanted."""
     cluster, services = load_with_services(inventory_)
     _require_service(services, name)
-    _apply(cluster, services, {name} if name else None, yes, f"service.deploy{f' --name {name}' if name else ''}")
+    _publish(cluster, services, yes, f"service.deploy{f' --name {name}' if name else ''}")
+    _wait(cluster, services, {name} if name else None)
 
 
 @command(positional=["name", "count"], help={"name": "the service", "count": "how many instances, at most one a host"})
@@ -71,21 +72,14 @@ def stop(c: Context, name: str, inventory_: str = "", yes: bool = False, debug: 
 
 
 def _scale(cluster: Cluster, name: str, count: int, yes: bool) -> None:
-    from ...edge.disk.services import FILE, load, restore, set_replicas
+    from ...edge.disk.services import FILE, load, set_replicas
+    from ..flows.kept_edit import undone_on_failure
 
     file = cluster.source.parent / FILE
-    old = set_replicas(file, name, count)
-    applied = False
-    try:
-        _apply(cluster, load(cluster), {name}, yes, f"service.scale {name} {count}")
-        applied = True
-    except Exit:
-        applied = True  # the cluster has the new number, and is only not there yet
-        raise
-    finally:
-        if not applied:
-            restore(file, old)
-            say(f"{file.name} is as it was")
+    with undone_on_failure(lambda: set_replicas(file, name, count)):
+        services = load(cluster)
+        _publish(cluster, services, yes, f"service.scale {name} {count}")
+    _wait(cluster, services, {name})  # the cluster has the new number by now, however this ends
 
 
 def _require_service(services: Services, name: str) -> None:
@@ -99,12 +93,17 @@ def _require_service(services: Services, name: str) -> None:
         raise InputError([f"{name} is not in {FILE}" + (f"; {suggestion}" if suggestion else "")], "inv service.list")
 
 
-def _apply(cluster: Cluster, services: Services, names: set[str] | None, yes: bool, what: str) -> None:
+def _publish(cluster: Cluster, services: Services, yes: bool, what: str) -> None:
     """Deploys to the reachable hosts: services must scale while a host is dead. It follows with the next deploy."""
-    from ...edge.ssh.fleet import Fleet
-    from ..flows.deploy import run_deploy, wait_for_services
+    from ..flows.deploy import run_deploy
 
     run_deploy(cluster, services, cluster.hosts, yes=yes, what=what, needed=(), wait=False)
+
+
+def _wait(cluster: Cluster, services: Services, names: set[str] | None) -> None:
+    from ...edge.ssh.fleet import Fleet
+    from ..flows.deploy import wait_for_services
+
     with Fleet(cluster) as fleet:
         wait_for_services(fleet, services, names)
 

@@ -1,4 +1,4 @@
-"""hosts.yml on disk: find and read it, add a host without touching another byte, restore the text of before.
+"""hosts.yml on disk: find and read it, add a host without touching another byte.
 
 `disk.yaml_edit` puts the new entry in as text, so whatever else the operator wrote stays as it is.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from ...core.config import inventory
 from ...core.errors import InputError
 from ...core.model.cluster import Cluster
+from .text_edit import Edit, Undone, edit
 from .yaml_edit import (
     LINE_END,
     after_line,
@@ -26,7 +27,6 @@ from .yaml_edit import (
     read,
     split_mark,
     value_of,
-    write,
 )  # fmt: skip
 
 FILE = "hosts.yml"
@@ -67,30 +67,39 @@ def _expand(text: str, home: Path, cwd: Path) -> Path:
     return home / text[2:] if text.startswith("~/") else cwd / text
 
 
-def add_host(path: Path, name: str, fields: Mapping[str, object]) -> str:
-    """Adds `name: {fields}` after the last host, in its style, and returns the old text, for `restore`.
+def add_host(path: Path, name: str | Callable[[Cluster], str], fields: Mapping[str, object]) -> Edit:
+    """Adds `name: {fields}` after the last host, in its style; `edge.disk.text_edit.undo` takes it out again.
 
-    Fields that are None are left out. InputError, with nothing written, when the file has faults before or
-    would have any after.
+    Fields that are None are left out. `name` may choose one, from the cluster as it is in the file at that moment.
+    InputError, with nothing written, when the file has faults before or would have any after.
     """
-    old = read(path, _HINT)
-    before = _check(old, path)
+    plain = {key: _plain(value) for key, value in fields.items() if value is not None}
+
+    def change(old: str) -> tuple[str, Undone]:
+        before = _check(old, path)
+        chosen = name if isinstance(name, str) else name(before)
+        return _added(old, before, path, chosen, plain), lambda now, then: _lacks_only(chosen, now, then, path)
+
+    return edit(path, _HINT, change)
+
+
+def _added(old: str, before: Cluster, path: Path, name: str, fields: Mapping[str, object]) -> str:
+    """The text with the host, checked."""
     if any(host.name == name for host in before.hosts):
         raise InputError([f"{path.name}: hosts.{name}: is there already"], "choose another --name")
-    plain = {key: _plain(value) for key, value in fields.items() if value is not None}
     mark, body = split_mark(old)
-    new = mark + _with_host(body, name, plain)
+    new = mark + _with_host(body, name, fields)
     after = _check(new, path)
     if replace(after, hosts=after.hosts[:-1]) != before or after.hosts[-1].name != name:
-        hint = f"add it by hand: {flow({name: plain})[1:-1]}"
+        hint = f"add it by hand: {flow({name: fields})[1:-1]}"
         raise InputError([f"{path.name}: {name} cannot be added without changing other lines"], hint)
-    write(path, new)
-    return old
+    return new
 
 
-def restore(path: Path, text: str) -> None:
-    """Puts the text that `add_host` returned back into the file."""
-    write(path, text)
+def _lacks_only(name: str, now: str, then: str, path: Path) -> bool:
+    """Whether the second text is the first one without the host."""
+    before = _check(now, path)
+    return _check(then, path) == replace(before, hosts=tuple(h for h in before.hosts if h.name != name))
 
 
 def _check(text: str, path: Path) -> Cluster:

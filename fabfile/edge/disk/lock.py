@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -17,15 +18,15 @@ _PAUSE = 0.02
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds the file `path` exclusively; it is made (0600) where it is absent, and stays.
+def locked(path: Path, create: bool = True) -> Iterator[None]:
+    """Holds the file `path` exclusively; `create`: it is made (0600) where it is absent, and stays.
 
     A file that is replaced while we wait is opened anew, so the file itself may be what the lock is for.
     Busy when another run holds it for PATIENCE seconds. Threads exclude each other, too; it cannot be taken twice.
     """
     until = time.monotonic() + PATIENCE
     while True:
-        handle = _open(path)
+        handle = _open(path, os.O_CREAT if create else 0)
         try:
             if _taken(handle, path) and _is(handle, path):
                 yield
@@ -38,12 +39,15 @@ def locked(path: Path) -> Iterator[None]:
         time.sleep(_PAUSE)
 
 
-def _open(path: Path) -> int:
+def _open(path: Path, create: int) -> int:
     """For writing, since locks over NFS want that; for reading where the file is not ours to write."""
+    flags = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK, 0o600)
-    except PermissionError:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, flags | os.O_RDWR | create, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        return os.open(path, flags | os.O_RDONLY)
 
 
 def _taken(handle: int, path: Path) -> bool:

@@ -17,6 +17,7 @@ from ...core.errors import InputError, Several
 from ...core.model.cluster import Cluster
 from ...core.model.service import Replicas, Service, Services
 from . import inventory
+from .text_edit import Edit, Undone, edit
 from .yaml_edit import (
     after_line,
     append_to_flow,
@@ -26,7 +27,6 @@ from .yaml_edit import (
     read,
     split_mark,
     value_of,
-    write,
 )  # fmt: skip
 
 FILE = "services.yml"
@@ -67,14 +67,24 @@ def _errors_beside(hosts: Path) -> list[InputError]:
     return []
 
 
-def set_replicas(path: Path, name: str, count: int) -> str:
-    """Makes `count` the service's replicas in the file, and returns the old text, for `restore`.
+def set_replicas(path: Path, name: str, count: int) -> Edit:
+    """Makes `count` the service's replicas in the file; `edge.disk.text_edit.undo` puts the former number back.
 
     InputError, with nothing written, when the file has faults before or would have any after, has no such service,
     or cannot be changed in this one place.
     """
-    old = read(path, HINT)
-    before = services.parse(old, path)
+
+    def change(old: str) -> tuple[str, Undone]:
+        before = services.parse(old, path)
+        new = _scaled(old, before, path, name, count)
+        former = before.service(name).replicas
+        return new, lambda now, then: services.parse(then, path) == _put_back(services.parse(now, path), name, former)
+
+    return edit(path, HINT, change)
+
+
+def _scaled(old: str, before: Services, path: Path, name: str, count: int) -> str:
+    """The text with the number, checked."""
     at = f"{path.name}: services.{shown(name)}"
     if not 0 <= count <= MOST_REPLICAS:
         raise InputError([f"{at}.replicas: {count} is not a number of instances (0-{MOST_REPLICAS})"])
@@ -85,15 +95,17 @@ def set_replicas(path: Path, name: str, count: int) -> str:
         return old
     mark, body = split_mark(old)
     new = mark + _with_replicas(body, name, count, at)
-    if _entries(new, path) != tuple(replace(s, replicas=goal) if s.name == name else s for s in before):
+    if _entries(new, path) != _with(before.entries, name, goal):
         raise InputError([f"{at}.replicas: cannot be changed without changing other lines"], "change it by hand")
-    write(path, new)
-    return old
+    return new
 
 
-def restore(path: Path, text: str) -> None:
-    """Puts the text that `set_replicas` returned back into the file."""
-    write(path, text)
+def _put_back(now: Services, name: str, replicas: Replicas) -> Services:
+    return replace(now, entries=_with(now.entries, name, replicas))
+
+
+def _with(entries: tuple[Service, ...], name: str, replicas: Replicas) -> tuple[Service, ...]:
+    return tuple(replace(s, replicas=replicas) if s.name == name else s for s in entries)
 
 
 def _entries(text: str, path: Path) -> tuple[Service, ...]:

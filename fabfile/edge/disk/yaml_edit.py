@@ -14,8 +14,7 @@ from typing import Any
 import yaml
 
 from ...core.config.yaml_tree import MAX_BYTES, decode
-from ...core.errors import InputError, NexusError
-from .atomic import rewrite_atomically
+from ...core.errors import InputError
 from .paths import display_path, read_fault
 
 LINE_END = r"(?:\r\n|\r|\n|\Z)"
@@ -31,15 +30,6 @@ def read(path: Path, hint: str) -> str:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         why, remedy = read_fault(path, error)
         raise InputError([f"{display_path(path)}: {why}"], remedy or hint) from None
-
-
-def write(path: Path, text: str) -> None:
-    """Puts the text in place of the file's old one, atomically. NexusError when it cannot be written."""
-    try:
-        rewrite_atomically(path, text.encode())
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise NexusError(f"{display_path(path)}: cannot be written: {reason}") from error
 
 
 def split_mark(text: str) -> tuple[str, str]:

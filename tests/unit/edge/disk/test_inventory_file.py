@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from fabfile.core.errors import InputError, NexusError
 from fabfile.core.resources import ROOT
 from fabfile.edge.disk import inventory
-from fabfile.edge.disk.inventory import add_host, load, restore
+from fabfile.edge.disk.inventory import add_host, load
 from fabfile.edge.disk.paths import read_fault
+from fabfile.edge.disk.text_edit import undo
 
 MINIMAL = "cluster: c\nhosts: {m1: {ssh: 192.0.2.1, roles: [manager]}}\n"
 FIELDS = {"ssh": "10.0.0.9", "roles": ("worker",), "port": None, "user": "op"}
@@ -23,13 +24,13 @@ SHIPPED = ROOT / "hosts.yml"
 
 
 def added(folder: Path, text: str, name: str = "w9", fields: dict[str, object] | None = None) -> str:
-    """The text after add_host; that old bytes come back by restore is checked on the way."""
+    """The text after add_host; that old bytes come back by undo is checked on the way."""
     path = folder / "hosts.yml"
     path.write_bytes(text.encode())
-    old = add_host(path, name, fields or FIELDS)
+    done = add_host(path, name, fields or FIELDS)
     new = path.read_bytes().decode()
-    assert old == text
-    restore(path, old)
+    assert done.old == text
+    undo(done)
     assert path.read_bytes() == text.encode()
     return new
 

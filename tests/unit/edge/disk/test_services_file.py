@@ -16,21 +16,22 @@ from fabfile.core.model.cluster import Cluster
 from fabfile.core.model.service import Replicas, Services
 from fabfile.core.resources import ROOT
 from fabfile.edge.disk import services
-from fabfile.edge.disk.services import load, load_both, restore, set_replicas
+from fabfile.edge.disk.services import load, load_both, set_replicas
+from fabfile.edge.disk.text_edit import undo
 
 LEAST = "services: {web: {command: [run], replicas: 1}}\n"
 EXAMPLE = ROOT / "docs/examples/services.yml"
 
 
 def scaled(folder: Path, text: str, count: int = 5, name: str = "web") -> str:
-    """The text after set_replicas; that old bytes come back by restore is checked on the way."""
+    """The text after set_replicas; that old bytes come back by undo is checked on the way."""
     path = folder / "services.yml"
     path.write_bytes(text.encode())
-    old = set_replicas(path, name, count)
+    done = set_replicas(path, name, count)
     new = path.read_bytes().decode()
-    assert old == text
+    assert done.old == text
     assert load_from(folder).service(name).replicas == Replicas(min=count, max=count)
-    restore(path, old)
+    undo(done)
     assert path.read_bytes() == text.encode()
     return new
 
@@ -192,7 +193,7 @@ def test_what_is_so_already_is_not_written(tmp_path: Path, text: str) -> None:
     path = tmp_path / "services.yml"
     path.write_text(text)
     before = path.stat()
-    assert set_replicas(path, "web", 1) == path.read_text()
+    assert set_replicas(path, "web", 1).new == path.read_text()
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
 
 
