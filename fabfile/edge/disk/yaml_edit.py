@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from ...core.config.yaml_loader import LOADER
 from ...core.config.yaml_tree import MAX_BYTES, decode
 from ...core.errors import InputError
 from .paths import display_path, read_fault
@@ -33,14 +34,17 @@ def read(path: Path, hint: str) -> str:
 
 
 def split_mark(text: str) -> tuple[str, str]:
-    """The byte order mark, or "", and the text after it."""
-    body = text.removeprefix("\ufeff")
+    """The byte order marks at the start, if any (the parser counts none there), and the text after them."""
+    body = text.lstrip("\ufeff")
     return text[: len(text) - len(body)], body
 
 
 def compose(body: str) -> Any:
-    """The root node; each node has `start_mark` and `end_mark` with `index`, `line` and `column`, all from 0."""
-    return yaml.compose(body, Loader=yaml.SafeLoader)
+    """The root node, by the loader that the file was checked with.
+
+    Each node has `start_mark` and `end_mark` with `index`, `line` and `column`, all from 0.
+    """
+    return yaml.compose(body, Loader=LOADER)
 
 
 def value_of(mapping: Any, key: str) -> Any:

@@ -89,8 +89,16 @@ def test_a_block_host_is_followed_by_a_block(tmp_path: Path) -> None:
             "cluster: c\nhosts:\n  m1:\n    roles: [manager]\n    ssh: >-\n      a\n"
             "\n  w9:\n    ssh: 10.0.0.9\n    roles: [worker]\n    user: op\n# end\n",
         ),
+        (
+            "cluster:\tc\nhosts:\t# all\n  m1:\t{ssh: a,\troles: [manager]}\n",
+            f"cluster:\tc\nhosts:\t# all\n  m1:\t{{ssh: a,\troles: [manager]}}\n  {FLOW}\n",
+        ),
+        (
+            "\ufeff\ufeffcluster: c\nhosts:\n  m1: {ssh: a, roles: [manager]}\n\ufeff# x\n",
+            f"\ufeff\ufeffcluster: c\nhosts:\n  m1: {{ssh: a, roles: [manager]}}\n  {FLOW}\n\ufeff# x\n",
+        ),
     ],
-    ids=["flow", "flow-lines", "json", "bom", "no-newline", "crlf", "bom-document-end", "block-scalar"],
+    ids=["flow", "flow-lines", "json", "bom", "no-newline", "crlf", "bom-document-end", "block-scalar", "tabs", "boms"],
 )
 def test_every_way_to_write_hosts_is_kept(tmp_path: Path, text: str, new: str) -> None:
     """Flow mappings, JSON, CRLF, a BOM, a missing last newline: each file stays what it is."""

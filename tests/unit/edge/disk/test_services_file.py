@@ -117,8 +117,13 @@ def test_the_example_changes_in_one_number(tmp_path: Path) -> None:
         ("\ufeffservices:\r\n  web:\r\n    replicas: 10\r\n    command: run\r\n", None),
         ('{"services": {"web": {"replicas": 10, "command": ["run"]}}}', None),
         ("services: # ä🎉\n  web:\n    command: run # é🎉\n    replicas: 10\n...\n", None),
+        ("services:\t\n  web:\t# x\n    command:\trun\n    replicas:\t10\t# ten\n", None),
+        ("services:\n  web: {command: run,\treplicas:\t10\t}\t# x\n", None),
+        ("# x\n\ufeffservices:\n  web:\n    command: run\n    replicas: 10\n", None),
+        ("\ufeff\ufeffservices:\n  web: {command: run, replicas: 10}\n", None),
     ],
-    ids=["flow", "no-newline", "anchor", "tag", "quoted", "anchored-all", "bom-crlf", "json", "wide"],
+    ids=["flow", "no-newline", "anchor", "tag", "quoted", "anchored-all", "bom-crlf", "json", "wide", "tabs", "flow-tabs",
+         "late-bom", "two-boms"],
 )
 def test_a_number_that_is_there_is_replaced(tmp_path: Path, text: str, new: str | None) -> None:
     """What is around it (comments, anchors, a BOM, CRLF, JSON) stays, byte for byte."""
