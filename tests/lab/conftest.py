@@ -38,8 +38,14 @@ HOSTS = ("m1", "m2", "m3", "w1", "w2", "lb1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the first deploy run first, on new hosts. The others use the lab as those tests leave it."""
-    items.sort(key=lambda item: "watched" not in getattr(item, "fixturenames", ()))
+    """Tests of the first deploy run first, on new hosts. The others use the lab as those tests leave it; those with services
+    come last, for others wipe hosts that services would run on."""
+
+    def order(item: pytest.Item) -> tuple[bool, bool]:
+        fixtures = getattr(item, "fixturenames", ())
+        return "watched" not in fixtures, "services_lab" in fixtures
+
+    items.sort(key=order)
 
 
 def _say(text: str) -> None:

@@ -74,7 +74,7 @@ def test_what_cannot_live_on_its_worker_goes_to_another(services_lab: Lab) -> No
     """A stranger takes the port while the service is down: within seconds it runs elsewhere, and the reason is in
     service.list, in status and in the history."""
     host = hosts_of(services_lab, "hello")[-1]
-    thief = "import socket, time; s = socket.socket(); s.bind(('', 8080)); s.listen(); time.sleep(600)"
+    thief = "import socket, time; s = socket.create_server(('', 8080)); time.sleep(600)"  # though connections linger
     services_lab.run(host, "systemctl stop nexus-worker; systemctl stop nexus-svc-hello")
     services_lab.run(host, f"systemd-run --unit=nexus-test-thief python3 -c {shlex.quote(thief)}; sleep 0.5")
     try:

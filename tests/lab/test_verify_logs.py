@@ -7,7 +7,10 @@ from tests.lab.conftest import Lab
 # Writes a line into the log of a unit, as one of its processes.
 WRITE = """
 set -eu
-echo $$ >"/sys/fs/cgroup$(systemctl show -p ControlGroup --value "$1")/cgroup.procs"
+group=$(systemctl show -p ControlGroup --value "$1")
+for tree in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do  # of cgroup v2, of v1, of both together
+  [ ! -e "$tree$group/cgroup.procs" ] || echo $$ >"$tree$group/cgroup.procs"
+done
 printf '%s\\n' "$2" | systemd-cat
 """
 RELOADED = '{"level":"error","logger":"http","msg":"server shutdown","error":"context canceled"}'

@@ -5,7 +5,9 @@ The new content goes to a temporary file in the same folder, reaches the disk, a
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,8 +19,11 @@ from typing import BinaryIO
 def replacing(path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
     """A file to write, mode 0600, that is renamed to `path` when the block ends, and removed when the block raises.
 
-    `mode`: what to set once the content is on the disk. The folder must exist. OSError may name the temporary file.
+    A link stays, and its target is replaced. `mode`: what to set once the content is on the disk. The folder must exist.
+    OSError may name the temporary file; also for a `path` that is no regular file: /dev/null would be one from then on.
     """
+    path = Path(os.path.realpath(path))
+    refuse_special(path)
     handle, temp = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as out:
@@ -31,6 +36,16 @@ def replacing(path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
     except BaseException:  # Ctrl-C too must leave no half file
         Path(temp).unlink(missing_ok=True)
         raise
+
+
+def refuse_special(path: Path) -> None:
+    """OSError when something stands there that is no regular file."""
+    with suppress(FileNotFoundError):
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "is a device, pipe or socket; a regular file is due", str(path))
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:

@@ -43,6 +43,8 @@ def output_path(flag: str, text: str) -> Path:
     folder = path.parent
     if path.is_dir():
         fault, hint = "is a folder; a file is due", f"name a file in it: {display_path(path / 'FILE')}"
+    elif path.exists() and not path.is_file():
+        fault, hint = "is a device, pipe or socket; a regular file is due", ""
     elif not folder.is_dir():
         fault, hint = f"there is no folder {display_path(folder)}", "make it first"
     elif not os.access(target := path if path.exists() else folder, os.W_OK):

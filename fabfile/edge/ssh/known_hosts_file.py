@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import stat
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
@@ -107,6 +108,8 @@ def read(file: Path) -> KnownHosts:
     """The whole file, read once, not once per host. Without such a file, no entries. InputError: it cannot be read."""
     try:
         found = file.stat()
+        if not stat.S_ISREG(found.st_mode) and not file.is_dir():
+            return KnownHosts("")  # /dev/null; a pipe would be waited for without end
         with _reading:  # all connections read it at the same moment
             return _read(file, found.st_mtime_ns, found.st_size, found.st_ino)
     except (FileNotFoundError, NotADirectoryError):

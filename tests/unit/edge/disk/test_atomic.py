@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,25 @@ def test_a_failed_write_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as failed:
         write_atomically(path, b"")
     assert failed.value.filename == str(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices")
+def test_a_device_is_not_replaced(tmp_path: Path) -> None:
+    """As root, a write to /dev/null must not make a plain file of it."""
+    path = tmp_path / "null"
+    os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    with pytest.raises(OSError, match="regular file"):
+        write_atomically(path, b"x")
+    assert stat.S_ISCHR(path.stat().st_mode)
+    assert [p.name for p in tmp_path.iterdir()] == ["null"]
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    """What a link leads to is replaced, wherever it is: secrets stay on the encrypted disk that they were put on."""
+    (tmp_path / "safe").mkdir()
+    link = tmp_path / "x.json"
+    link.symlink_to("safe/x.json")
+    for content in (b"1", b"2"):
+        write_atomically(link, content)
+        assert link.is_symlink()
+        assert (tmp_path / "safe/x.json").read_bytes() == content
