@@ -16,7 +16,7 @@ from invoke.parser.argument import Argument
 from invoke.program import Program
 
 from ..core.version import VERSION
-from .console import output
+from .console import inputs, output
 from .console.closed_pipes import end_quietly
 from .console.terminal import guard_output
 from .namespace import namespace
@@ -63,6 +63,8 @@ def main(name: str = "nexus") -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that has no arrow is no reason to stop
     guard_output()
+    if not inputs.check_home():
+        sys.exit(1)
     program = _Program(namespace=namespace(), config_class=_Defaults, **words)
     try:
         program.run(sys.argv if len(sys.argv) > 1 else [*sys.argv, "--list"])

@@ -7,11 +7,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...core.errors import InputError
 from ...core.model.cluster import Cluster, Host
-from .output import say
+from ...edge.disk.paths import home_folder
+from .output import say, show_errors
 
 if TYPE_CHECKING:  # most commands need no services: the modules that check them load only on use
     from ...core.model.service import Services
+
+
+def check_home() -> bool:
+    """Whether the home folder can be one; tells why not. Invoke reads its own settings there before any command runs."""
+    try:
+        home_folder(os.environ)
+    except InputError as error:
+        show_errors(error)
+        return False
+    return True
 
 
 def load_inventory(path: str | None) -> Cluster:
@@ -33,7 +45,9 @@ def load_with_services(path: str | None, warn: bool = True) -> tuple[Cluster, Se
 
 
 def _with_warnings(cluster: Cluster, warnings: Sequence[str]) -> Cluster:
-    for warning in warnings:
+    from ...edge.disk.rights import close_to_others
+
+    for warning in (*close_to_others(cluster.state), *warnings):
         say(f"warning: {warning}")
     return cluster
 

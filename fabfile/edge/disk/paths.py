@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,6 +33,17 @@ def read_fault(path: Path, error: OSError | ValueError) -> tuple[str, str]:
     if isinstance(error, FileNotFoundError):
         return "is not there", ""
     return f"cannot be read: {(getattr(error, 'strerror', None) or str(error)).lower()}", ""
+
+
+def home_folder(env: Mapping[str, str]) -> Path:
+    """$HOME, else the home of the account. InputError when there is neither, or $HOME is no folder's name."""
+    try:
+        home = Path(env.get("HOME") or Path.home())
+    except RuntimeError:  # an account without an entry in /etc/passwd
+        raise InputError(["HOME: is not set, and your account has no home folder"], "export HOME=DIR") from None
+    if not home.is_absolute() or (os.path.exists(home) and not os.path.isdir(home)):
+        raise InputError([f"HOME: {shown(home)} is no folder"], "export HOME=DIR, with the whole path")
+    return home
 
 
 def output_path(flag: str, text: str) -> Path:

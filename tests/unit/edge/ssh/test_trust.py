@@ -104,7 +104,7 @@ def test_only_a_regular_file_is_written(tmp_path: Path, kind: str) -> None:
     host = Host("w1", "192.0.2.1", ("worker",))
     cluster = Cluster("c", (host,), tmp_path / "hosts.yml", tmp_path / "c", "dc1", ssh=SshDefaults(known_hosts=file))
     for attempt in (lambda: offered_key(cluster, host), lambda: pin_key(file, "web", NEW, True)):
-        with pytest.raises((HostError, InputError), match="no key can be pinned in it|is a folder") as caught:
+        with pytest.raises((HostError, InputError), match=r"no key can be pinned in it|is a folder") as caught:
             attempt()
         assert caught.value.hint
     assert (os.lstat(file).st_mode, os.lstat(file).st_ino) == (before.st_mode, before.st_ino)
