@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import NexusError
+from ..edge.disk.paths import home_folder
 from . import daemon
 from . import debian_packages as packages
 from .debian_packages import Say
@@ -64,7 +65,7 @@ def environment(root: Path) -> dict[str, str]:
 
 def operator_config() -> Path:
     """The folder of the operator's own Docker settings."""
-    return Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    return Path(os.environ.get("DOCKER_CONFIG") or home_folder(os.environ) / ".docker")
 
 
 def find(root: Path) -> Engine | None:
@@ -137,9 +138,9 @@ def _context_host(config: Path) -> str:
     if not name:
         try:
             name = json.loads((config / "config.json").read_text()).get("currentContext")
-        except (OSError, ValueError):
+        except (OSError, ValueError, AttributeError, RecursionError):  # not Docker's own
             return ""
-    if not name or name == "default":
+    if not isinstance(name, str) or not name or name == "default":
         return ""
     done = subprocess.run(
         ["docker", "context", "inspect", name, "--format", "{{.Endpoints.docker.Host}}"],

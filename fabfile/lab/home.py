@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from ..core.resources import INSTALLED, ROOT
+from ..edge.disk.paths import home_folder
 
 FILES = ("hosts.yml", "services.yml")  # of the lab; an installed copy has them beside this module
 
@@ -17,7 +18,7 @@ def home() -> Path:
         return ROOT
     base = Path(os.environ.get("XDG_DATA_HOME", ""))
     if not base.is_absolute():  # the XDG specification says to ignore relative paths
-        base = Path(os.environ.get("HOME") or Path.home()) / ".local/share"
+        base = home_folder(os.environ) / ".local/share"
     return base / "nexus-ops" / "lab"
 
 

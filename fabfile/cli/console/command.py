@@ -76,7 +76,7 @@ def _run(task_body: Callable[[], Any], options: Mapping[str, Any]) -> Any:
             raise
         flush_output()
         return result
-    except (NexusError, OSError, UnicodeError) as error:
+    except (NexusError, OSError, UnicodeError, RuntimeError) as error:
         if isinstance(error, BrokenPipeError):
             flush_output()
         told = error if isinstance(error, NexusError) else _system_error(error)
@@ -102,9 +102,13 @@ def _refuse_host_flag(args: Sequence[Any]) -> None:
         raise Refused("fab's own -H is not used here", "name the hosts of hosts.yml: fab deploy --hosts w1,w2")
 
 
-def _system_error(error: OSError | UnicodeError) -> NexusError:
-    """An error that no caller handled (the disk, a file's mode or its bytes) as one line."""
+def _system_error(error: OSError | UnicodeError | RuntimeError) -> NexusError:
+    """An error that no caller handled (the disk, a file's mode or its bytes) as one line. Raises what is a slip of ours."""
     debug_hint = "--debug shows where it happened"
+    if isinstance(error, RuntimeError):
+        if "home directory" not in str(error):
+            raise error
+        return NexusError("a path begins with ~, and there is no such home", f"write the whole path; {debug_hint}")
     if isinstance(error, UnicodeError):
         return NexusError(f"text that is not UTF-8 stood in the way: {error}", debug_hint)
     problem = (error.strerror or str(error) or type(error).__name__).lower()

@@ -78,7 +78,7 @@ def find_cached(job: Job) -> Artifact | None:
             return None
         touched = stat.st_mtime_ns != meta["mtime_ns"]
         return None if touched and file_sha256(packed) != artifact.packed_sha256 else artifact
-    except (OSError, ValueError, KeyError, TypeError, ArtifactError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ArtifactError):
         return None
 
 

@@ -10,21 +10,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ...core.errors import ArtifactError
+from ...core.config.fault import shown
+from ...core.errors import ArtifactError, InputError
 from ...core.model.cluster import Arch, Binary
 from ...core.resources import PINS
 from ...core.state.artifacts import Artifact, Pins, Program, SourcesByArch, common_candidates, parse_pins
+from ..disk.paths import home_folder
 from .cache import Job, fetch_into_cache, find_cached
 from .fetch import Say, Unreachable
 
 
 def cache_dir(env: Mapping[str, str]) -> Path:
-    """`$NEXUS_CACHE`, else `$XDG_CACHE_HOME/nexus-ops`, else `~/.cache/nexus-ops`."""
+    """`$NEXUS_CACHE`, else `$XDG_CACHE_HOME/nexus-ops`, else `~/.cache/nexus-ops`. InputError when there is no such home."""
     if named := env.get("NEXUS_CACHE"):
-        return Path(named).expanduser().absolute()
+        try:
+            return Path(named).expanduser().absolute()
+        except RuntimeError:
+            raise InputError([f"NEXUS_CACHE: {shown(named)}: there is no such home"], "NEXUS_CACHE=DIR") from None
     base = Path(env.get("XDG_CACHE_HOME", ""))
     if not base.is_absolute():  # the XDG specification has relative ones ignored
-        base = Path(env.get("HOME") or Path.home()) / ".cache"
+        base = home_folder(env) / ".cache"
     return base / "nexus-ops"
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from ...core.config import inventory
 from ...core.errors import InputError
 from ...core.model.cluster import Cluster
+from .paths import home_folder
 from .text_edit import Edit, Undone, edit
 from .yaml_edit import (
     LINE_END,
@@ -40,7 +41,7 @@ def load(path: str | None, env: Mapping[str, str], cwd: Path) -> tuple[Cluster, 
     The state root is $NEXUS_STATE, else `.nexus` beside the file. InputError when there is no such file or, with
     all faults, when it is not valid.
     """
-    home = _home(env)
+    home = home_folder(env)
     source = find(path, env, cwd)
     state = env.get("NEXUS_STATE")
     state_root = _expand(state, home, cwd) if state else source.parent / ".nexus"
@@ -51,16 +52,12 @@ def find(path: str | None, env: Mapping[str, str], cwd: Path) -> Path:
     """The absolute path of the inventory that `load` would read."""
     named = path or env.get("NEXUS_HOSTS")
     if named:
-        return _expand(named, _home(env), cwd)
+        return _expand(named, home_folder(env), cwd)
     found = next((folder / FILE for folder in (cwd, *cwd.parents) if os.path.lexists(folder / FILE)), None)
     if found is None:
         hint = "go to the folder that has one, or name it: --inventory FILE, or NEXUS_HOSTS=FILE"
         raise InputError([f"{FILE}: not found in {cwd} or any folder above it"], hint)
     return found
-
-
-def _home(env: Mapping[str, str]) -> Path:
-    return Path(env.get("HOME") or Path.home())
 
 
 def _expand(text: str, home: Path, cwd: Path) -> Path:

@@ -198,3 +198,15 @@ def test_a_changed_lock_makes_the_environment_anew(copy: Path, bare: Path) -> No
     (copy / "requirements.lock").write_text("# other\n")
     assert "making .venv" in inv(copy, "plan", path=bare).stderr
     assert not (copy / ".venv/old").exists()
+
+
+@pytest.mark.parametrize("home", ["/dev/null", "here", "~"])
+def test_a_home_that_is_no_folder_is_told(copy: Path, home: str) -> None:
+    """Invoke looks for its own settings there first, and would show a traceback; so both doors look before it does."""
+    make_ready(copy)
+    env = {"PATH": os.environ["PATH"], "HOME": home, "PYTHONPATH": str(ROOT)}
+    for argv in ([str(copy / "inv"), "plan"], [sys.executable, "-m", "fabfile.cli.program", "plan"]):
+        done = subprocess.run(argv, cwd=copy, env=env, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"HOME: {home} is no folder" in done.stderr.replace('"', "")
+        assert "hint: export HOME=DIR" in done.stderr

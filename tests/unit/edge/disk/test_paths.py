@@ -8,10 +8,12 @@ import pytest
 from invoke.context import Context
 from invoke.exceptions import Exit
 
+from fabfile.cli.console.command import command
 from fabfile.cli.tasks import bench, chaos, secrets
 from fabfile.cli.views import gameday_view
 from fabfile.core.errors import InputError
 from fabfile.drills.verdict.record import Record
+from fabfile.edge.artifacts.resolve import cache_dir
 from fabfile.edge.disk import paths
 
 HOSTS = "cluster: c\nhosts: {m1: {ssh: 192.0.2.1, roles: [manager]}}\n"
@@ -91,3 +93,35 @@ def test_a_result_is_shown_before_it_is_written(
     with pytest.raises(UnicodeDecodeError):
         bench._publish({"bench.deploy": ["the table"]}, "book.md")
     assert capsys.readouterr().out == "the table\n"
+
+
+def test_a_home_is_a_folder(tmp_path: Path) -> None:
+    """$HOME goes before the account's; a file or a relative name is an error that names the variable."""
+    (tmp_path / "file").write_text("")
+    assert paths.home_folder({"HOME": str(tmp_path)}) == tmp_path
+    assert paths.home_folder({"HOME": "/none-such"}) == Path("/none-such")  # nothing is in it, and nothing is missed
+    assert paths.home_folder({"HOME": ""}) == Path.home()
+    for home in (str(tmp_path / "file"), "here", "~"):
+        with pytest.raises(InputError, match=r"HOME: .* is no folder"):
+            paths.home_folder({"HOME": home})
+
+
+def test_a_home_that_nobody_has_is_told() -> None:
+    """~NAME of an account that is not there, wherever it stands, is one line."""
+    with pytest.raises(InputError, match=r"NEXUS_CACHE: .*there is no such home"):
+        cache_dir({"NEXUS_CACHE": "~no-such-account/x"})
+
+    @command()
+    def probe(c: Context) -> None:
+        Path("~no-such-account/x").expanduser()
+
+    with pytest.raises(Exit):
+        probe(Context())
+
+
+def test_an_account_without_a_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user id without an account, as in some containers, needs $HOME."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.getuid", lambda: 987654)
+    with pytest.raises(InputError, match="your account has no home folder"):
+        paths.home_folder({})

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fabfile.core.errors import NexusError
 from fabfile.core.state.topology import Address
@@ -79,6 +83,86 @@ def test_an_equal_value_is_not_written_again(state: State) -> None:
     state.keep_versions({"consul": "1.22.7"})
     after = (state.folder / "versions.json").stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+READERS: dict[str, Callable[[State], object]] = {
+    "cluster.json": lambda s: s.cluster_id, "versions.json": lambda s: s.versions(), "acl.json": lambda s: s.acl(),
+    "addresses.json": lambda s: s.addresses(), "verified.json": lambda s: s.verified(),
+}  # fmt: skip
+WRITERS: dict[str, Callable[[State], object]] = {
+    "cluster.json": lambda s: s.make_cluster_id("ab"), "versions.json": lambda s: s.keep_versions({"consul": "1.2.3"}),
+    "addresses.json": lambda s: s.keep_addresses({"m1": Address("10.0.0.1", "10.0.0.1")}),
+    "acl.json": lambda s: s.keep_acl("d"), "verified.json": lambda s: s.keep_verified(1.0),
+}  # fmt: skip
+ODD = [
+    b"", b"\n", b"[]", b"null", b"0", b'"x"', b"{", b"\xff\xfe", b"[" * 100_000, b'{"id":' * 100_000, b'{"id": 1, "id": 1}',
+    b'{"id": [], "digest": [], "at": [], "consul": [], "m1": []}', b'{"id": "", "digest": "", "at": "", "m1": ["", ""]}',
+    b'{"id": null, "digest": null, "at": null}', b'{"id": "\\ud800", "digest": "\\ud800", "at": NaN}',
+    b'{"id": 1, "digest": 1, "at": 1e999}', b'{"id": true, "digest": true, "at": true}', b'{"at": ' + b"9" * 5000 + b"}",
+    b'{"consul": "../../x", "id": "\\n", "digest": "\\u0000", "at": -1}',
+]
+
+
+@pytest.mark.parametrize("content", ODD, ids=lambda c: c[:20])
+@pytest.mark.parametrize("name", READERS)
+def test_a_file_of_another_shape_is_no_empty_one(state: State, name: str, content: bytes) -> None:
+    """Whatever is not what belongs there is named with a way out, by readers and writers, and stays as it was found:
+    never another version or cluster id without a word."""
+    state.ensure()
+    (state.folder / name).write_bytes(content)
+    for look in (READERS[name], WRITERS[name]):
+        with pytest.raises(NexusError) as caught:
+            look(state)
+        assert f"{name} cannot be read: " in caught.value.message
+        assert len(caught.value.message) < 300
+        assert caught.value.hint
+    assert (state.folder / name).read_bytes() == content
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["1.2.3", "10.0.0.1", "::1"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
+    | st.fixed_dictionaries({}, optional=dict.fromkeys(("id", "digest", "at", "consul", "m1"), inner)),
+)  # fmt: skip
+
+
+@given(st.sampled_from(sorted(READERS)), st.binary() | JSON.map(lambda v: json.dumps(v).encode()))
+def test_any_content_is_a_value_or_an_error(tmp_path_factory: pytest.TempPathFactory, name: str, content: bytes) -> None:
+    """Whatever the bytes, a reader gives a value of its type or our error; and then so does the writer, which keeps it."""
+    state = State(tmp_path_factory.mktemp("any") / "prod")
+    state.ensure()
+    (state.folder / name).write_bytes(content)
+    fault = None
+    try:
+        READERS[name](state)
+    except NexusError as error:
+        fault = error
+    if fault:
+        assert name in fault.message
+        assert fault.message.isprintable()
+        assert fault.hint
+        return
+    before = json.loads(content)
+    WRITERS[name](state)
+    READERS[name](state)
+    after = json.loads((state.folder / name).read_bytes())
+    assert before == {**before, **{k: v for k, v in after.items() if k not in ("id", "consul", "m1", "digest", "at")}}
+    assert before.keys() <= after.keys()
+
+
+def test_a_folder_in_place_of_a_file_is_named(state: State) -> None:
+    """That holds for what is no file, too."""
+    for name, look in READERS.items():
+        (state.ensure() / name).mkdir()
+        with pytest.raises(NexusError, match=name):
+            look(state)
+
+
+def test_hosts_that_are_missing_for_a_moment_keep_their_addresses(state: State) -> None:
+    """A host that is commented out is found again at once."""
+    state.keep_addresses({"m1": Address("10.0.0.1", "10.0.0.1"), "w1": Address("10.0.0.2", "10.0.0.2")})
+    state.keep_addresses({"m1": Address("10.0.0.3", "10.0.0.3")})
+    assert state.addresses() == {"m1": Address("10.0.0.3", "10.0.0.3"), "w1": Address("10.0.0.2", "10.0.0.2")}
 
 
 def test_a_damaged_file_is_named(state: State) -> None:
