@@ -197,3 +197,31 @@ def test_a_container_reaches_the_services_of_its_own_host(services_lab: Lab) -> 
             assert services_lab.run(host, ask.format(addresses[host], 8301) + "; true", check=False) == ""
     finally:
         services_lab.inv_ok("service.scale", "hello", "2", "--yes")
+
+
+@pytest.mark.parametrize("for_real", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_a_stop_of_docker_names_and_restores_what_is_not_ours(services_lab: Lab, for_real: bool) -> None:
+    """A container beside the cluster's own: named by the dry run and by the drill, and running again afterwards."""
+    [host] = hosts_of(services_lab, "boxed")
+    services_lab.run(host, f"docker run -d --name theirs {images.IMAGE} /bin/busybox sleep 9999")
+    running = "docker inspect -f '{{.State.Running}}' theirs"
+    try:
+        options = ["--yes", "--no-load"] if for_real else ["--dry-run"]
+        said = services_lab.inv("chaos.stop-docker", "--target", "service:boxed", *options, timeout=300)
+        assert said.returncode == 0, said.stderr
+        assert f"theirs on {host}" in said.stdout + said.stderr
+        assert services_lab.run(host, running).strip() == "true"
+    finally:
+        services_lab.run(host, "docker rm -f theirs")
+
+
+def test_what_could_not_come_back_is_refused(services_lab: Lab) -> None:
+    [host] = hosts_of(services_lab, "boxed")
+    services_lab.run(host, f"docker run -d --rm --name theirs {images.IMAGE} /bin/busybox sleep 9999")
+    try:
+        done = services_lab.inv("chaos.stop-docker", "--target", "service:boxed", "--yes", "--no-load", timeout=120)
+        assert done.returncode != 0
+        assert "theirs is not the cluster's, and was started with --rm" in " ".join(done.stderr.split())
+        assert services_lab.run(host, "docker inspect -f '{{.State.Running}}' theirs").strip() == "true"
+    finally:
+        services_lab.run(host, "docker rm -f theirs", check=False)

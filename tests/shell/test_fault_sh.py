@@ -440,6 +440,50 @@ def test_docker_is_stopped_and_started_as_it_was(host: FaultyHost) -> None:
     assert [x for x in host.log if x.startswith("systemctl start")] == ["systemctl start docker.service"]
 
 
+def test_others_containers_are_started_again(host: FaultyHost) -> None:
+    """They end with Docker. Each is started once: one that then ends by itself is its owner's affair."""
+    host.unit("docker.service")
+    host.container("a1", "theirs")
+    host.container("b2", "job")
+    host.injected("stop-docker")
+    host.reap()
+    assert host.up == set()
+    assert host.observe() == "present"
+    (host.fake / "others" / "b2").unlink()  # somebody has removed it meanwhile
+    assert host.revert() == ("reverted",)
+    assert host.up == {"a1"}
+    assert [x for x in host.log if x.startswith("docker start")] == ["docker start a1"]
+
+
+def test_a_container_of_others_keeps_the_fault_there_until_it_is_started(host: FaultyHost) -> None:
+    """Docker itself may be back by then: our own services want it."""
+    host.unit("docker.service")
+    host.container("a1", "theirs")
+    host.injected("stop-docker")
+    host.unit("docker.service")
+    assert host.observe() == "present"
+    host.program("docker", (host.fake / "bin/docker").read_text().replace("start) :", "start) echo no port; exit 1; :"))
+    [said] = host.revert()
+    why = "the container theirs, not the cluster's, does not start again: no port"
+    assert said == f"failed stop-docker is still there: {why}"
+    host.program("docker", (host.fake / "bin/docker").read_text().replace("echo no port; exit 1; ", ""))
+    assert host.revert() == ("reverted",)
+    assert host.up == {"a1"}
+
+
+@pytest.mark.parametrize(("how", "why"), [
+    ({"remove": True}, "theirs is not the cluster's, and was started with --rm"),
+    ({"paused": True}, "theirs is not the cluster's, and is paused")])  # fmt: skip
+def test_what_could_not_come_back_as_it_was_is_no_target(host: FaultyHost, how: dict[str, bool], why: str) -> None:
+    host.unit("docker.service")
+    host.container("a1", "theirs", **how)
+    [said] = host.arm("stop-docker").lines
+    assert said.startswith("refused ")
+    assert why in said
+    assert host.up == {"a1"}
+    assert not host.folder.exists()
+
+
 # --- files -------------------------------------------------------------------------------------------------------------
 
 

@@ -38,6 +38,7 @@ case "$verb" in
   start) setsid sleep 300 </dev/null >/dev/null 2>&1 & echo $! >"$FAKE/units/$unit" ;;
   stop)
     for unit in "$@"; do
+      case "$unit" in docker.service) rm -f "$FAKE"/up/* ;; esac
       rm -f "$FAKE/timers/$unit"
       if alive "$unit"; then kill -s KILL -- "-$pid"; echo 0 >"$FAKE/units/$unit"; fi
     done ;;
@@ -65,9 +66,30 @@ else
   setsid "$@" </dev/null >/dev/null 2>&1 & echo $! >"$FAKE/units/$unit.service"
 fi
 """
+# FAKE/others has a file for each container of somebody else's: its name, AutoRemove, Paused; FAKE/up one for each that runs.
 _DOCKER = """#!/bin/sh
 echo "docker $*" >>"$FAKE/log"
 pid=$(cat "$FAKE/container" 2>/dev/null)
+for last in "$@"; do :; done
+case "$1" in
+  ps)
+    echo "0 nexus-svc-web"
+    for up in "$FAKE"/up/*; do
+      [ -e "$up" ] && read -r name _ <"$FAKE/others/${up##*/}" && echo "${up##*/} $name"
+    done
+    exit 0 ;;
+  start) : >"$FAKE/up/$last"; exit ;;
+  container)
+    if [ -e "$FAKE/others/$last" ]; then
+      read -r _ remove paused <"$FAKE/others/$last"
+      case "$4" in
+        *AutoRemove*) echo "$remove $paused" ;;
+        *) if [ -e "$FAKE/up/$last" ]; then echo true; else echo false; fi ;;
+      esac
+      exit
+    fi
+    case "$last" in nexus-svc-*) ;; *) echo "No such container: $last" >&2; exit 1 ;; esac ;;
+esac
 case "$1" in
   container)
     case "$3" in
@@ -99,7 +121,7 @@ class FaultyHost:
     def __init__(self, shell: str, folder: Path) -> None:
         self.shell, self.root, self.fake = shell, make_root(folder / "root"), folder / "fake"
         state_of(self.root).mkdir(mode=0o700, parents=True)
-        for name in ("bin", "units", "timers", "enabled"):
+        for name in ("bin", "units", "timers", "enabled", "others", "up"):
             (self.fake / name).mkdir(parents=True)
         stand_ins = {"systemctl": _SYSTEMCTL, "systemd-run": _SYSTEMD_RUN, "docker": _DOCKER,
                      "systemd-detect-virt": _DETECT}  # fmt: skip
@@ -141,6 +163,16 @@ class FaultyHost:
         self.spawned.append(process)
         (self.fake / "units" / name).write_text(f"{process.pid}\n")
         return process.pid
+
+    def container(self, id_: str, name: str, remove: bool = False, paused: bool = False) -> None:
+        """A container of somebody else's, which runs."""
+        (self.fake / "others" / id_).write_text(f"{name} {remove} {paused}\n".lower())
+        (self.fake / "up" / id_).touch()
+
+    @property
+    def up(self) -> set[str]:
+        """The ids of the others' containers that run."""
+        return {path.name for path in (self.fake / "up").iterdir()}
 
     def pid(self, unit: str) -> int:
         return int((self.fake / "units" / unit).read_text())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +33,14 @@ class PreparedDrill:
 
 def prepare_drill(fleet: Fleet, name: str, request: DrillRequest) -> PreparedDrill:
     """Reads the cluster and plans; changes nothing. InputError and Refused say what is impossible."""
+    from ...drills.course.other_containers import other_containers
     from ...drills.course.plan import plan_drill
     from ...drills.course.snapshot import take_snapshot
     from ...drills.faults.catalogue import fault_named
 
     plan = plan_drill(fault_named(name), request, take_snapshot(fleet), promises(fleet.cluster))
+    if plan.fault.ends_containers:
+        plan = replace(plan, others=other_containers([fleet[host] for host in plan.target.hosts]))
     return PreparedDrill(plan, _power(plan, fleet.cluster))
 
 
@@ -72,6 +75,8 @@ def plan_lines(plan: DrillPlan) -> Iterator[tuple[str, str]]:
     yield "drill", plan.fault.name + (f" ({values})" if values else "")
     yield "does", plan.fault.does
     yield "target", plan.target.text
+    if plan.others:
+        yield "ALSO ENDS", f"{', '.join(plan.others)}: not the cluster's; they are started again with the undo"
     end = f"for {plan.hold} s" if plan.hold else "until all is well again, or three times the promised time is over"
     yield "lasts", f"{end}; the host undoes it by itself after {plan.ttl} s"
     yield "promise", plan.expectation.promise.text
@@ -90,7 +95,7 @@ def plan_json(plan: DrillPlan) -> dict[str, Any]:
         "detection": plan.expectation.detection, "promise": plan.expectation.promise.text,
         "hold_s": plan.hold, "ttl_s": plan.ttl, "load": plan.load_target.domain if plan.load_target else None,
         "load_rate": plan.load_rate if plan.load_target else 0,
-        "too_much": list(plan.refusal_reasons), "forced": plan.forced,
+        "also_ends": list(plan.others), "too_much": list(plan.refusal_reasons), "forced": plan.forced,
     }  # fmt: skip
 
 
@@ -100,7 +105,7 @@ def show_plan(plan: DrillPlan, stderr: bool = True) -> None:
 
     grid = Table.grid(padding=(0, 2, 0, 0))
     for name, text in plan_lines(plan):
-        grid.add_row(Text(name, "bold red" if name == "FORCED" else "dim"), Text(text))
+        grid.add_row(Text(name, "bold red" if name.isupper() else "dim"), Text(text))
     console(stderr).print(grid)
 
 

@@ -13,6 +13,7 @@ from ..console.terminal import console
 from . import drill_view
 
 if TYPE_CHECKING:
+    from ...drills.course.plan import DrillPlan
     from ...drills.faults.gameday import ScheduledDrill
     from ...drills.verdict.record import Record, Verdict
     from ...edge.ssh.fleet import Fleet
@@ -29,13 +30,18 @@ def preview(fleet: Fleet, schedule: Sequence[ScheduledDrill], json: bool) -> Non
         try:
             request = DrillRequest(scheduled.target, scheduled.values)
             plan = drill_view.prepare_drill(fleet, scheduled.fault, request).plan
-            rows.append((scheduled.title, plan.target.text, plan.expectation.promise.text))
-        except (InputError, Refused) as error:
+            rows.append((scheduled.title, _with_others(plan), plan.expectation.promise.text))
+        except (InputError, Refused, HostError) as error:
             rows.append((scheduled.title, "left out", error.message))
     if json:
         print_json([{"drill": drill, "target": target, "promise": promise} for drill, target, promise in rows])
     else:
         table(("drill", "target", "promise"), rows)
+
+
+def _with_others(plan: DrillPlan) -> str:
+    """The target, and what is not the cluster's and ends with it."""
+    return f"{plan.target.text}; also ends {', '.join(plan.others)}" if plan.others else plan.target.text
 
 
 def run_gameday(fleet: Fleet, schedule: Sequence[ScheduledDrill], load: bool) -> tuple[list[Record], Path]:
@@ -67,6 +73,10 @@ def _run_scheduled(fleet: Fleet, scheduled: ScheduledDrill, load: bool) -> Recor
         prepared = drill_view.prepare_drill(fleet, scheduled.fault, request)
     except (InputError, Refused) as error:
         return _not_run(fleet, scheduled, error.message)
+    except HostError as error:
+        return _not_run(fleet, scheduled, error.message, "UNKNOWN")
+    if prepared.plan.others:
+        say(f"on {_with_others(prepared.plan)} (not the cluster's; started again with the undo)")
     try:
         return drill_view.run_prepared(fleet, prepared)[0]
     except FaultUnsupported as error:

@@ -59,6 +59,7 @@ class DrillPlan:
 
     capacity_elsewhere: service -> hosts outside the target that may run it.
     refusal_reasons: what would be gone; if there are any, `forced` says why the drill runs all the same.
+    others: containers that are not the cluster's, which it ends, and starts again at its end.
     """
 
     fault: Fault
@@ -74,6 +75,7 @@ class DrillPlan:
     forced: str | None = None
     version: str = ""
     load_rate: int = DEFAULT_RATE
+    others: tuple[str, ...] = ()
 
     @property
     def hold(self) -> int:

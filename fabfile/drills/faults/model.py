@@ -111,6 +111,7 @@ class Fault:
     arguments, needs:     settings, and what the host must have
     role:                 that its hosts must have (None: any); role_by_value: by the value of the first argument
     on_service:           it hits one instance, not a host; containers_only: of services that run in a container
+    ends_containers:      all on the host, the cluster's or not
     unit, file:           what it hits; {service} and the arguments' names stand for their values
     peers:                the hosts from which it cuts a target host
     power_off_when:       (argument, value) with which the host loses its power: only the lab's engine can do that
@@ -133,6 +134,7 @@ class Fault:
     role_by_value: Mapping[str, Role] = field(default_factory=dict)
     on_service: bool = False
     containers_only: bool = False
+    ends_containers: bool = False
     unit: str | None = None
     file: str | None = None
     peers: PeerScope = "none"

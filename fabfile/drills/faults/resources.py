@@ -60,9 +60,9 @@ FAULTS = (
     ),
     Fault(
         name="stop-docker",
-        does="Stops Docker and its socket on a worker where a service runs in a container.",
+        does="Stops Docker and its socket on a worker where a service runs in a container. All containers there end.",
         measures="How soon the containers that ran there run and pass their checks again.",
-        target_kinds=("service",), default_target="service:NAME", containers_only=True,
+        target_kinds=("service",), default_target="service:NAME", containers_only=True, ends_containers=True,
         needs=("docker",), role="worker",
         unit="nexus-svc-{service}.service", losses=frozenset({"instances"}), in_place=True, ttl=120,
         detection="unit_restarted", recovery="steady",

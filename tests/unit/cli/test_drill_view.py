@@ -35,6 +35,14 @@ def test_a_plan_says_what_is_forced_and_why() -> None:
     assert "FORCED" not in dict(plan_lines(plan("kill-service", "service:api")))
 
 
+def test_a_plan_names_what_else_ends() -> None:
+    """Containers that are not the cluster's, before anything happens to them."""
+    stops = replace(plan("stop-docker"), others=("theirs on w2", "db on w2"))
+    assert dict(plan_lines(stops))["ALSO ENDS"].startswith("theirs on w2, db on w2: not the cluster's")
+    assert plan_json(stops)["also_ends"] == ["theirs on w2", "db on w2"]
+    assert "ALSO ENDS" not in dict(plan_lines(plan("stop-docker")))
+
+
 def test_the_json_has_the_promised_keys() -> None:
     """Without the single requests, which stay in the record's file."""
     said = record_json(replace(Record("kill-service", "PASS", 1.0), target="web on w1"), None)
