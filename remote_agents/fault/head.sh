@@ -2,7 +2,7 @@
 # One fault on this host: arms its undo first, then injects it, observes it, and undoes it.
 #
 # usage: fault.sh ROOT arm ID FAULT SECONDS [WORD...]   `armed`; run it from a file: the host keeps a copy for the undo
-#        fault.sh ROOT inject ID                        `injected`
+#        fault.sh ROOT inject ID                        `injected [WHAT THEN HAPPENED]`
 #        fault.sh ROOT observe ID                       `present` or `absent`, by other means than the injection
 #        fault.sh ROOT revert ID                        `reverted`; safe to repeat
 #        fault.sh ROOT list                             `left ID FAULT armed|injected|half|orphan SECONDS`, a line each
@@ -24,6 +24,7 @@ export LC_ALL PATH
 #   NAME_claims WORD...   0: $fault is one of its faults, and `unit` is set where the fault hits a unit. 1: it is not
 #   NAME_check WORD...    while arming: refuses wrong WORDs and what this host cannot do; may save state in $folder
 #   NAME_inject WORD...   not 0: it failed; the first line of its output is the reason
+#                         what the operator is to be told of its consequences goes into $folder/met, one line
 #   NAME_took             the injection worked
 #   NAME_seen             the fault is there, by other means than the injection
 #   NAME_undo             undoes it; safe to repeat

@@ -121,7 +121,9 @@ inject() {
   why=
   # shellcheck disable=SC2086  # no word has blanks, see check_words
   if "${family}_inject" $words >"$folder/said" && is_there_within 5; then
-    say injected
+    met=
+    if [ -s "$folder/met" ]; then read -r met <"$folder/met" || :; fi
+    say "injected${met:+ $met}"
     return
   fi
   why=$(head -n 1 "$folder/said")

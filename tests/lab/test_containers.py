@@ -225,3 +225,17 @@ def test_what_could_not_come_back_is_refused(services_lab: Lab) -> None:
         assert services_lab.run(host, "docker inspect -f '{{.State.Running}}' theirs").strip() == "true"
     finally:
         services_lab.run(host, "docker rm -f theirs", check=False)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("options", "told"), [
+    ((), "consul.service was reloaded and goes on with what it had"),
+    (("--path", "/etc/nexus/worker.json"), "nexus-worker.service was restarted and cannot start with this file"),
+])  # fmt: skip
+def test_a_broken_file_is_met_by_its_program(services_lab: Lab, options: tuple[str, ...], told: str) -> None:
+    """The timeline says what became of it; services go on, and all is steady after the undo."""
+    done = services_lab.inv("chaos.corrupt-config", "--target", "w1", *options, "--yes", "--json", timeout=300)
+    record = json.loads(done.stdout)
+    assert record["verdict"] == "PASS", record["why"]
+    [note] = [m["text"] for m in record["timeline"] if m["kind"] == "note"]
+    assert note.startswith(f"w1: {told}")

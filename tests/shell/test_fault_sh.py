@@ -10,6 +10,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,7 @@ def config(host: FaultyHost, mode: int = 0o640) -> Path:
     path.parent.mkdir()
     path.write_bytes(b"node_name = \"w1\"\n\xff")
     path.chmod(mode)
+    host.unit("consul.service")
     return path
 
 
@@ -245,10 +247,10 @@ def test_the_host_undoes_it_by_itself(host: FaultyHost) -> None:
     """When nobody comes back, the fault is gone at its time, and so is every trace of it."""
     path = config(host)
     before, began = tree(host.root), time.monotonic()
-    host.injected("corrupt-config", CONFIG, ttl=1)
+    host.injected("corrupt-config", CONFIG, ttl=3)
     assert b"this is no configuration" in path.read_bytes()
     assert until(lambda: not host.folder.parent.exists())  # the last thing that the undo removes
-    assert time.monotonic() - began < 1 + 2
+    assert time.monotonic() - began < 3 + 2
     after = tree(host.root)
     assert after == before
     assert until(lambda: (host.fake / "timed").read_text() == "reverted\n")
@@ -526,6 +528,56 @@ def test_what_a_deploy_has_mended_stays(host: FaultyHost) -> None:
     assert host.observe() == "absent"
     assert host.revert() == ("reverted",)
     assert path.read_text() == "new = 1\n"
+
+
+def test_consul_reads_a_broken_file_and_goes_on(host: FaultyHost) -> None:
+    """It is reloaded, and again once the file is whole; its process is the same all the while."""
+    config(host)
+    pid = host.pid("consul.service")
+    host.injected("corrupt-config", CONFIG)
+    assert host.told.startswith("consul.service was reloaded and goes on with what it had")
+    assert host.revert() == ("reverted",)
+    assert [line for line in host.log if " reload " in line] == ["systemctl reload consul.service"] * 2
+    assert host.pid("consul.service") == pid
+    assert not [line for line in host.log if " restart " in line]
+
+
+def test_a_program_that_dies_of_the_file_is_told_and_brought_back(host: FaultyHost) -> None:
+    config(host)
+    (host.fake / "fragile").touch()
+    assert host.arm("corrupt-config", CONFIG).lines == ("armed",)
+    reaper = threading.Timer(0.5, host.reap)  # a zombie is still there for `kill -0`
+    reaper.start()
+    assert host.say("inject", host.id).lines == ("injected consul.service did not survive the reload",)
+    assert host.revert() == ("reverted",)
+    assert "systemctl restart --no-block consul.service" in host.log
+    assert state_of_process(host.pid("consul.service")) == "S"
+
+
+@pytest.mark.parametrize("agent", ["worker", "orchestrator", "balancer"])
+def test_an_agent_meets_its_broken_file_at_a_start(host: FaultyHost, agent: str) -> None:
+    """It reads it then only. It stays down, and is up at once when the file is whole."""
+    path = host.root / f"etc/nexus/{agent}.json"
+    path.parent.mkdir()
+    path.write_text('{"host": "w1"}\n')
+    unit = f"nexus-{agent}.service"
+    host.unit(unit)
+    assert host.arm("corrupt-config", f"/etc/nexus/{agent}.json").lines == ("armed",)
+    reaper = threading.Timer(0.5, host.reap)
+    reaper.start()
+    [said] = host.say("inject", host.id).lines
+    assert said == f"injected {unit} was restarted and cannot start with this file; systemd tries again and again"
+    assert host.pid(unit) == 0
+    assert host.revert() == ("reverted",)
+    assert path.read_text() == '{"host": "w1"}\n'
+    assert state_of_process(host.pid(unit)) == "S"
+
+
+def test_a_file_that_nobody_would_read_is_no_drill(host: FaultyHost) -> None:
+    config(host)
+    (host.fake / "units/consul.service").write_text("0\n")
+    assert host.arm("corrupt-config", CONFIG).lines == (
+        "refused consul.service does not run here: nobody would read the file",)  # fmt: skip
 
 
 # --- load and clock ----------------------------------------------------------------------------------------------------

@@ -29,12 +29,22 @@ case "$verb" in
     case "$1" in
       --property=LoadState) if [ -f "$FAKE/units/$unit" ]; then echo loaded; else echo not-found; fi ;;
       --property=ActiveState) if alive "$unit"; then echo active; else echo inactive; fi ;;
+      --property=Result) cat "$FAKE/result" 2>/dev/null || echo success ;;
       --property=MainPID) cat "$FAKE/units/$unit" 2>/dev/null || echo 0 ;;
       *) echo ;;
     esac ;;
   is-active) [ -f "$FAKE/timers/$unit" ] || alive "$unit" ;;
   is-enabled) [ -f "$FAKE/enabled/$unit" ] ;;
   kill) kill "-${1#--signal=}" "$(cat "$FAKE/units/$unit")" ;;
+  reload) [ ! -e "$FAKE/fragile" ] || kill -s KILL -- "-$(cat "$FAKE/units/$unit")" ;;
+  restart)
+    if alive "$unit"; then kill -s KILL -- "-$pid"; fi
+    if grep -qs "this is no configuration" "$FAKE/../root/etc/nexus/"*.json; then
+      echo 0 >"$FAKE/units/$unit"; echo exit-code >"$FAKE/result"
+    else
+      rm -f "$FAKE/result"
+      setsid sleep 300 </dev/null >/dev/null 2>&1 & echo $! >"$FAKE/units/$unit"
+    fi ;;
   start) setsid sleep 300 </dev/null >/dev/null 2>&1 & echo $! >"$FAKE/units/$unit" ;;
   stop)
     for unit in "$@"; do
@@ -116,7 +126,10 @@ _DETECT = '#!/bin/sh\ntest -e "$FAKE/container-host"\n'
 
 
 class FaultyHost:
-    """`say` runs the script under one shell on this host. script: the file, which finds the stand-ins first."""
+    """`say` runs the script under one shell on this host. script: the file, which finds the stand-ins first.
+
+    told: what the last injection said of its consequences.
+    """
 
     def __init__(self, shell: str, folder: Path) -> None:
         self.shell, self.root, self.fake = shell, make_root(folder / "root"), folder / "fake"
@@ -131,6 +144,7 @@ class FaultyHost:
         self.env = {"FAKE": str(self.fake)}
         self.id = uuid.uuid4().hex[:12]  # what burns and eats is known by it, machine-wide
         self.spawned: list[subprocess.Popen[bytes]] = []
+        self.told = ""
 
     def program(self, name: str, text: str) -> None:
         path = self.fake / "bin" / name
@@ -149,7 +163,9 @@ class FaultyHost:
     def injected(self, fault: str, *words: object, ttl: int = 60) -> None:
         """Armed and injected, or the test ends here."""
         assert self.arm(fault, *words, ttl=ttl).lines == ("armed",)
-        assert self.say("inject", self.id).lines == ("injected",)
+        [said] = self.say("inject", self.id).lines
+        assert said.split(" ", 1)[0] == "injected"
+        self.told = said.removeprefix("injected").strip()
 
     def observe(self) -> str:
         return self.say("observe", self.id).lines[0]

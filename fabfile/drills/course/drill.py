@@ -114,7 +114,8 @@ class DrillRun:
             missing += [f"the unit on {h} is not active" for h in plan.target.hosts
                         if "ActiveState=active" not in output.get(h, "").split("\n")]  # fmt: skip
         if plan.expectation.detection == "config_differs" and self.baseline:
-            missing += [f"{plan.watched_file} on {h} is not as it was" for h in plan.target.hosts
+            missing += [f"{plan.watched_file}, or the process that reads it, is not as it was on {h}"
+                        for h in plan.target.hosts
                         if output.get(h) != self.baseline.watch_output.get(h)]  # fmt: skip
         moved = in_force and plan.exempt_hosts and "instances" in plan.fault.losses
         services = self._not_elsewhere(observation) if moved else unsettled_services(observation.services_health)

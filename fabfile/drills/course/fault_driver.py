@@ -59,11 +59,12 @@ class FaultDriver:
         if run_fault_script(remote, argv).status != "armed":
             raise HostError(remote.host.name, "the undo is not armed; nothing was injected")
 
-    def inject(self, remote: Remote) -> None:
+    def inject(self, remote: Remote) -> str:
+        """What the host saw of the consequences; often empty."""
         if self._power:
             self._power.off(remote.host.name)
-        else:
-            run_fault_script(remote, fault_protocol.argv("inject", self._id))
+            return ""
+        return run_fault_script(remote, fault_protocol.argv("inject", self._id)).reason
 
     def revert(self, remote: Remote) -> None:
         """Idempotent."""

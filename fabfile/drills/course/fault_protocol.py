@@ -24,7 +24,10 @@ sh "$f" "$@"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """status: one of STATUSES, or `nothing` where the script was cut off; reason: of refused and failed."""
+    """status: one of STATUSES, or `nothing` where the script was cut off.
+
+    reason: of refused and failed; of injected, what the host saw of the consequences
+    """
 
     status: str
     reason: str = ""

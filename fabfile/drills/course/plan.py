@@ -90,11 +90,12 @@ class DrillPlan:
     @property
     def watch_command(self) -> tuple[str, ...]:
         """The command whose output on the target hosts must change; empty: the fault is detected in another way."""
+        unit = str(catalogue.unit_of(self.fault, self.values, self.target.service))
         if self.expectation.detection == "unit_restarted":
-            unit = catalogue.unit_of(self.fault, self.values, self.target.service)
-            return ("systemctl", "show", "-p", "MainPID", "-p", "NRestarts", "-p", "ActiveState", str(unit))
+            return ("systemctl", "show", "-p", "MainPID", "-p", "NRestarts", "-p", "ActiveState", unit)
         if self.expectation.detection == "config_differs":
-            return ("sha256sum", str(self.watched_file))
+            look = 'sha256sum "$1" && systemctl show -p MainPID "$2"'
+            return ("sh", "-c", look, "look", str(self.watched_file), unit)
         return ()
 
     @property

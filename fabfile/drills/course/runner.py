@@ -150,7 +150,10 @@ def _inject(run: DrillRun, driver: FaultDriver, target_remotes: Sequence[Remote]
         return
     run.add_moment(_now(run), "phase", "fault")
     run.mark_injected(_now(run))
-    _, errors = for_each_host(target_remotes, driver.inject)
+    seen, errors = for_each_host(target_remotes, driver.inject)
+    for host, text in seen.items():
+        if text:
+            run.add_moment(_now(run), "note", f"{host}: {text}")
     if errors:
         raise errors[0]
 

@@ -49,7 +49,8 @@ def role_of(fault: Fault, values: Mapping[str, str]) -> Role | None:
 
 def unit_of(fault: Fault, values: Mapping[str, str], service: str | None = None) -> str | None:
     """The unit that is hit; None where it is none in particular."""
-    return None if fault.unit is None else fault.unit.format_map({**values, "service": service})
+    unit = fault.unit_by_value.get(next(iter(values.values()), ""), fault.unit)
+    return None if unit is None else unit.format_map({**values, "service": service})
 
 
 def file_of(fault: Fault, values: Mapping[str, str]) -> str | None:

@@ -28,7 +28,8 @@ Capability: TypeAlias = Literal["nft", "netem", "docker", "fallocate", "python3"
 # instance_not_passing: the target's instance does not pass in Consul, or is gone from there.
 # member_failed: Consul reports every target host as failed. primary_changed: a newer epoch has a holder.
 # unit_restarted: the unit's main process is another one, or systemd counts one restart more.
-# config_differs: the sum of `file` is not the one before the fault. none: nothing has to notice.
+# config_differs: the sum of `file` is not the one before the fault; in the end the file is as it was, and the unit's main
+# process the same all the while. none: nothing has to notice.
 Detection: TypeAlias = Literal[
     "instance_not_passing", "member_failed", "primary_changed", "unit_restarted", "config_differs", "none"
 ]
@@ -113,6 +114,7 @@ class Fault:
     on_service:           it hits one instance, not a host; containers_only: of services that run in a container
     ends_containers:      all on the host, the cluster's or not
     unit, file:           what it hits; {service} and the arguments' names stand for their values
+    unit_by_value:        the unit, by the value of the first argument
     peers:                the hosts from which it cuts a target host
     power_off_when:       (argument, value) with which the host loses its power: only the lab's engine can do that
     losses:               what is gone meanwhile; in_place: by design it comes back at once, where it was
@@ -136,6 +138,7 @@ class Fault:
     containers_only: bool = False
     ends_containers: bool = False
     unit: str | None = None
+    unit_by_value: Mapping[str, str] = field(default_factory=dict)
     file: str | None = None
     peers: PeerScope = "none"
     power_off_when: tuple[str, str] | None = None

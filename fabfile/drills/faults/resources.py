@@ -9,13 +9,26 @@ from collections.abc import Mapping
 
 from ...core.model.cluster import Role
 from ..verdict.record import Promise
-from .model import ANY_TARGET, SINGLE_HOST, Argument, Fault, steady_after_undo
+from .model import ANY_TARGET, SINGLE_HOST, Argument, Fault, SpecialCase, steady_after_undo
 
 _CONSUL_CONFIG = "/etc/consul.d/consul.hcl"
 _CONFIGS: Mapping[str, Role] = {
     "/etc/nexus/worker.json": "worker", "/etc/nexus/orchestrator.json": "manager",
     "/etc/nexus/balancer.json": "loadbalancer",
 }  # fmt: skip
+
+# An agent reads its file when it starts: it is restarted, and cannot start until the undo.
+_AGENT_CASES = tuple(
+    SpecialCase(
+        path.rpartition("/")[2].removesuffix(".json"), ("path", path), f"of {path}",
+        Promise(f"{goes_on}; the agent is back, and all steady, within 10 s of the undo", 10, failed_requests=0),
+        "unit_restarted", "steady_after",
+    )
+    for path, goes_on in (
+        ("/etc/nexus/worker.json", "no service stops"), ("/etc/nexus/orchestrator.json", "a standby acts, no service stops"),
+        ("/etc/nexus/balancer.json", "users get their answers"),
+    )
+)  # fmt: skip
 
 FAULTS = (
     Fault(
@@ -71,12 +84,16 @@ FAULTS = (
     ),
     Fault(
         name="corrupt-config",
-        does="Makes a configuration file unreadable, as a bad edit would.",
-        measures="That what runs goes on, and that the next plan sees it.",
+        does="Breaks a configuration file and has its program read it: Consul reloads, an agent restarts.",
+        measures="That Consul goes on, nothing stops for lack of an agent, and how soon all is steady after the undo.",
         target_kinds=SINGLE_HOST, default_target="one",
         arguments=(Argument("path", _CONSUL_CONFIG, "which file", (_CONSUL_CONFIG, *_CONFIGS)),),
-        role_by_value=_CONFIGS, file="{path}", ttl=120,
-        detection="config_differs", recovery="steady_after", promise=steady_after_undo(10, failed_requests=0),
+        role_by_value=_CONFIGS, file="{path}", unit="consul.service", ttl=120,
+        unit_by_value={path: f"nexus-{path.rpartition('/')[2].removesuffix('.json')}.service" for path in _CONFIGS},
+        detection="config_differs", recovery="steady_after",
+        promise=Promise("Consul refuses it and runs on as the same process; all is steady within 10 s of the undo", 10,
+                        failed_requests=0),
+        special_cases=_AGENT_CASES,
         gameday_position=60,
     ),
 )  # fmt: skip

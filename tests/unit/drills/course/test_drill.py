@@ -157,12 +157,14 @@ def test_a_fault_that_is_held_is_judged_after_its_undo() -> None:
 
 
 def test_a_changed_file_must_be_as_it_was() -> None:
-    """Seen by its sum; a file that is whole but another one is not recovered."""
+    """Seen by its sum; a file that is whole but another one is not recovered, and neither is a process that was replaced."""
     made = injected(
         plan("corrupt-config", "w1"), seen(2.5, watch_output={"w1": "bad"}), baseline=seen(1, watch_output={"w1": "good"})
     )
     assert made.detected_s == 0.5
-    assert made.plan.watch_command == ("sha256sum", "/etc/consul.d/consul.hcl")
+    assert made.plan.watch_command[-2:] == ("/etc/consul.d/consul.hcl", "consul.service")
+    shown = ("sha256sum \"$1\"", "systemctl show -p MainPID \"$2\"")
+    assert all(part in made.plan.watch_command[2] for part in shown)
     made.mark_healed(20.0)
     made.observe(seen(21, watch_output={"w1": "other"}))
     assert made.recovered_s is None

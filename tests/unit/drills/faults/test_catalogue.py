@@ -157,6 +157,8 @@ def test_words_unit_and_role_follow_from_the_values() -> None:
     assert unit_of(service, {}, "web") == "nexus-svc-web.service"
     assert unit_of(agent, {"agent": "nexus-balancer"}) == "nexus-balancer.service"
     assert unit_of(cut, {"way": "in"}) is None
+    assert unit_of(config, {"path": "/etc/consul.d/consul.hcl"}) == "consul.service"
+    assert unit_of(config, {"path": "/etc/nexus/balancer.json"}) == "nexus-balancer.service"
     assert file_of(config, {"path": "/etc/nexus/worker.json"}) == "/etc/nexus/worker.json"
     assert file_of(cut, {"way": "in"}) is None
     assert role_of(agent, {"agent": "nexus-balancer"}) == "loadbalancer"

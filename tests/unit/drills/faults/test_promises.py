@@ -34,7 +34,7 @@ def test_the_designs_numbers_are_in_the_table(key: str, detect: float | None, re
 def test_each_promise_is_told_and_used() -> None:
     """Every fault has one, every one has a sentence and a time, and none is left over."""
     keys = set(FAULTS) | {f"{name}-{what}" for name in ("stop-host", "partition") for what in ("primary", "quorum")}
-    keys.add("partition-udp")
+    keys |= {"partition-udp", *(f"corrupt-config-{agent}" for agent in ("worker", "orchestrator", "balancer"))}
     assert set(PROMISES) == keys
     for promise in PROMISES.values():
         assert promise.text
