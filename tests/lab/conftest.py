@@ -279,13 +279,13 @@ _WIPE = """
 exec 2>/dev/null
 systemctl stop nexus-firewall-undo.timer
 systemctl disable --now nexus-worker nexus-orchestrator nexus-balancer
-systemctl stop 'nexus-svc-*'
+systemctl stop 'nexus-svc-*' 'nexus-pull-*'
 systemctl disable --now consul caddy nexus-firewall
 nft delete table inet nexus
 umount /var/lib/nexus
 rm -rf /var/lib/nexus /var/lib/consul /var/lib/caddy /var/log/caddy /etc/consul.d /etc/nexus /etc/caddy /usr/local/lib/nexus
 rm -f /usr/local/bin/consul /usr/local/bin/caddy
-rm -rf /var/lib/nexus-* /run/nexus-* /run/systemd/system/nexus-svc-*
+rm -rf /var/lib/nexus-* /run/nexus-* /run/systemd/system/nexus-svc-* /run/systemd/system/nexus-pull-*
 cd /etc/systemd/system && rm -rf consul.service* caddy.service* nexus-*.service nftables.service.d
 systemctl daemon-reload
 systemctl reset-failed
