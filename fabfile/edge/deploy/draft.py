@@ -126,6 +126,12 @@ def _running_servers(fleet: Fleet, facts: Mapping[str, Facts]) -> list[Remote]:
     return fleet.of(managers)
 
 
+def new_managers(draft: Draft) -> set[str]:
+    """Hosts that are to become managers."""
+    deployed = identity.identities(draft.facts)
+    return {h.name for h in draft.reachable_managers() if h.name not in deployed or not was_manager(deployed[h.name])}
+
+
 def was_manager(deployed: identity.Identity | None) -> bool:
     """Whether a host of the role manager has been one. True where its file does not say."""
     return deployed is None or deployed.roles is None or "manager" in deployed.roles

@@ -15,9 +15,10 @@ from ..ssh.connection import Remote
 from ..ssh.fanout import for_each_host
 from ..ssh.fleet import Fleet
 from . import gate
-from .draft import Draft
+from .draft import Draft, new_managers
 from .progress import ProgressListener
 
+ORCHESTRATOR = "nexus-orchestrator.service"
 _ACL_NOTICE = 2.0  # seconds for agents to notice the ACLs by themselves; a restart takes about one
 
 
@@ -36,9 +37,14 @@ class WaveGates:
         self._acls_after_wave = acls_after_wave
         self._first_start = not draft.running_managers()
         self._up = {h.name for h in draft.running_managers()}  # managers that should run
-        self._well = set(quorum.well if quorum else ())  # servers that must be well after each wave
-        for name, fault in sorted(quorum.others.items()) if quorum else ():
-            progress.step(name, f"its Consul {fault}; it was so before, and is not waited for")
+        ill = dict(quorum.others) if quorum else {}
+        # one that has just died is well for autopilot for some seconds more
+        stopped = {h.name for h in draft.reachable_managers()} - self._up - new_managers(draft) - {*draft.changing}
+        ill |= dict.fromkeys(stopped, "does not run")
+        self._well = set(quorum.well if quorum else ()) - ill.keys()  # servers that must be well after each wave
+        if not self._first_start:
+            for name, fault in sorted(ill.items()):
+                progress.step(name, f"its Consul {fault}; it was so before, and is not waited for")
 
     def before(self, wave: Wave) -> None:
         """Says where a manager's restart leaves the cluster without a leader for a moment."""
@@ -64,9 +70,18 @@ class WaveGates:
             self._acls_after_wave(wave.hosts)
             if self._first_start:
                 _restart_clients_without_acls(self._fleet, servers[0], self._progress)
+        self._forget_orchestrators(wave)
         asked = servers[0] if servers else self._fleet[next(h.name for h in self._draft.cluster.hosts if h.name in self._up)]
         others = [self._fleet[n] for n in sorted(self._up) if n not in wave.hosts]
         gate.wait_for_members(asked, [self._fleet[n] for n in wave.hosts], others)
+
+    def _forget_orchestrators(self, wave: Wave) -> None:
+        """Takes the orchestrator out of the Consul agent of a host that is no manager any more: its token is gone, too, and
+        the agent would try to tell the servers of it for ever."""
+        for name in wave.hosts:
+            stopped = any(u.name == ORCHESTRATOR and u.verb is Verb.STOP for u in self._draft.plans[name].units)
+            if stopped:
+                gate.deregister(self._fleet[name], "nexus-orchestrator")
 
     def _await_servers(self, servers: list[Remote]) -> None:
         self._well |= {remote.host.name for remote in servers}
