@@ -3,7 +3,8 @@
 #
 # usage: apply.sh DIR ROOT         DIR holds the unpacked payload: blobs/SHA256[.gz], firewall-undo.sh, apply.sh, manifest,
 #                                  actions
-#        apply.sh --finish ROOT    completes a commit that a power cut interrupted (nexus-recover.service)
+#        apply.sh --finish ROOT    after a boot (nexus-recover.service): undoes the faults that drills left here, and
+#                                  completes a commit that a power cut interrupted
 # ROOT is "" on a real host. It needs root there.
 #
 # The steps, one file each: receive, check, accounts, prepare, commit (with units and ledger). Before `commit`, no file of

@@ -28,6 +28,7 @@ main() {
   id=
   outcome='nothing was changed'
   if [ "$1" = --finish ]; then
+    undo_faults                              # first: one may have filled the disk
     finish
     return
   fi

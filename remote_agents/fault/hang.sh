@@ -40,6 +40,7 @@ hang_seen() {
 
 # By systemd and by the saved pids: either may miss a process.
 hang_undo() {
+  same_boot || return 0                      # nothing is stopped any more, and Docker may not run yet
   if is_contained; then
     engine unpause "${unit%.service}" >/dev/null
     return

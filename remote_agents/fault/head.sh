@@ -5,8 +5,10 @@
 #        fault.sh ROOT inject ID                        `injected [WHAT THEN HAPPENED]`
 #        fault.sh ROOT observe ID                       `present` or `absent`, by other means than the injection
 #        fault.sh ROOT revert ID                        `reverted`; safe to repeat
-#        fault.sh ROOT list                             `left ID FAULT armed|injected|half|orphan SECONDS`, a line each
+#        fault.sh ROOT revert ID --boot                 the same after a boot; else `armed`, and nothing is undone
+#        fault.sh ROOT list                             `left ID FAULT STAGE SECONDS`, a line each
 #        fault.sh ROOT run ID WORD...                   what a fault's own unit runs; not for operators
+# STAGE: armed, injected, lost (nothing here will undo it), half (cut off while arming) or orphan (it has no folder).
 # ROOT is "" on a real host. ID: 1 to 32 of a-z and 0-9. SECONDS: until the fault undoes itself (list: what remains of
 # them). FAULT and its WORDs: see the line `faults:` at the top of each family. A PEER is an IPv4 address.
 #

@@ -5,6 +5,7 @@ main() {
   verb=$2
   home=$root/var/lib/nexus/faults
   fresh=
+  no_block=
   if [ "$verb" = list ]; then
     list
     return

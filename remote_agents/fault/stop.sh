@@ -64,7 +64,7 @@ is_due() {
 }
 
 stop_undo() {
-  while read -r name; do ctl start "$name" || return 1; done <"$folder/stopped"
+  while read -r name; do ctl start ${no_block:+"$no_block"} "$name" || return 1; done <"$folder/stopped"
   [ -e "$folder/others" ] && same_boot || return 0
   while read -r container name; do
     if ! is_due "$container"; then continue; fi

@@ -96,6 +96,7 @@ arm() {
   cp "$0" "$folder/fault.sh"
   up=$(uptime_cs)
   printf 'fault %s\nwords %s\nttl %s\nsince %s\nboot %s\nend\n' "$fault" "$*" "$ttl" "$((up / 100))" "$boot" >"$folder/what"
+  sync "$folder"/* "$folder" "$home"         # after a power cut the disk may have the fault, so it must have the way back
   arm_undo
   fresh=
   say armed
@@ -131,10 +132,22 @@ inject() {
   fail "$fault did not take; what there was of it is undone${why:+: $why}"
 }
 
+# Whether its own timer will not undo it any more: it went with the last boot, or should have run a minute ago.
+is_overdue() { ! same_boot || [ $(($(uptime_cs) / 100 - since - ttl)) -gt 60 ]; }
+
 revert() {
   trap '' HUP INT TERM PIPE
+  if [ "${1:-}" = --boot ]; then
+    # before the lock: whoever holds it may wait for a unit that waits for this
+    if ! read_what || ! is_overdue; then
+      say armed
+      return
+    fi
+    no_block=--no-block                      # what is started here may wait for the unit that runs this
+  fi
+  alone=yes
   if [ -d "$folder" ]; then
-    lock_folder 20 || :                      # a verb that hangs must not keep the fault on the host
+    lock_folder 20 || [ ! -d "$folder" ] || alone=   # a verb that hangs must not keep the fault on the host
   fi
   if read_what; then
     why=$("${family}_undo" 2>&1) || :
@@ -142,6 +155,8 @@ revert() {
   else
     sweep
   fi
+  # its injection may still come: the timer's undo is tried again, and needs the folder
+  [ -n "$alone" ] || fail "what there was of the fault $id is undone, but another verb is at work on it"
   ctl stop "nexus-fault-$id.timer" 2>/dev/null || :
   remove_folder
   exec 9<&-                                  # the timer's own run may wait for the lock: it finds nothing to do
@@ -174,6 +189,13 @@ observe() {
   fi
 }
 
+# Whether the timer waits, or its undo is at work (or waits to be tried again).
+is_armed() {
+  same_boot || return 1
+  ! ctl is-active --quiet "nexus-fault-$id.timer" || return 0
+  case "$(property "nexus-fault-$id.service" ActiveState)" in '' | inactive | failed) return 1 ;; esac
+}
+
 list() {
   now=$(uptime_cs)
   listed=' '
@@ -188,7 +210,10 @@ list() {
     fi
     left=$((since + ttl - now / 100))
     same_boot || left=0
-    if [ -e "$folder/injected" ]; then say "left $id $fault injected $left"; else say "left $id $fault armed $left"; fi
+    stage=armed
+    [ ! -e "$folder/injected" ] || stage=injected
+    is_armed || stage=lost
+    say "left $id $fault $stage $left"
   done
   for id in $(orphans); do
     if ! is_in "$id" "$listed"; then say "left $id - orphan 0"; fi

@@ -421,6 +421,23 @@ def test_finishing_nothing_does_nothing(shell: str, root: Path, old: Manifest, t
 
 
 @pytest.mark.parametrize("shell", SHELLS)
+def test_a_boot_undoes_drills_faults_first(shell: str, root: Path, old: Manifest, tmp_path: Path) -> None:
+    """Each fault's own script is asked to undo it; one that fails stops neither the others nor the deploy's end."""
+    deploy(shell, root, old, tmp_path / "in")
+    (state_of(root) / "pending").symlink_to(os.readlink(state_of(root) / "current"))
+    for name, code in (("a1", 3), ("b2", 0)):
+        folder = state_of(root) / "faults" / name
+        folder.mkdir(parents=True)
+        # notes how it was called, and whether the deploy was still open
+        (folder / "fault.sh").write_text(f'echo "$@" "$(ls -d {state_of(root)}/pending)" >>{tmp_path}/asked; exit {code}\n')
+    assert call(shell, state_of(root) / "apply.sh", "--finish", root).code == 0
+    pending = f"{state_of(root)}/pending"
+    asked = [f"{root} revert {name} --boot {pending}" for name in ("a1", "b2")]
+    assert (tmp_path / "asked").read_text().splitlines() == asked
+    assert not os.path.lexists(pending)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
 def test_a_payload_and_its_host_have_the_whole_script(shell: str, root: Path, old: Manifest, tmp_path: Path) -> None:
     """apply.sh is all parts put together: in the payload, and in the state folder for the recovery at boot."""
     folder = unpack(plan_for(shell, root, old), tmp_path / "in")

@@ -5,6 +5,7 @@ tests/support/fault_host.py makes the host.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -266,8 +268,8 @@ def test_an_undo_that_fails_says_so_and_keeps_its_folder(host: FaultyHost) -> No
     said = host.say("revert", host.id)
     assert said.lines == ("failed stop-primary is still there: no way",)
     assert said.code == 3
-    assert host.say("list").lines[0].startswith(f"left {host.id} stop-primary injected ")
     host.program("systemctl", systemctl)
+    assert host.say("list").lines[0].startswith(f"left {host.id} stop-primary injected ")
     assert host.revert() == ("reverted",)
     assert host.say("list").lines == ()
 
@@ -297,10 +299,87 @@ def test_list_tells_what_is_left(host: FaultyHost) -> None:
 def test_after_a_restart_only_files_are_left_and_found(host: FaultyHost) -> None:
     """A fault of an earlier boot is listed, is absent where no file keeps it up, and is taken away."""
     host.injected("fill-disk", free_mb(host) - 50)  # MB; others write to this disk, too
-    what = host.folder / "what"
-    what.write_text("".join("boot other\n" if x.startswith("boot ") else f"{x}\n" for x in what.read_text().splitlines()))
-    assert host.say("list").lines == (f"left {host.id} fill-disk injected 0",)
+    restart(host)
+    assert host.say("list").lines == (f"left {host.id} fill-disk lost 0",)
     assert host.observe() == "present"
+    assert host.revert() == ("reverted",)
+    assert not host.folder.exists()
+
+
+def restart(host: FaultyHost) -> None:
+    """As after a boot: the timers are gone, and the boot is another one."""
+    noted(host, boot="other")
+    for timer in (host.fake / "timers").iterdir():
+        timer.unlink()
+
+
+@contextmanager
+def at_work(host: FaultyHost) -> Iterator[None]:
+    """As while a verb is at work on the fault."""
+    lock = os.open(host.folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def noted(host: FaultyHost, **values: object) -> None:
+    """Changes these lines of the fault's `what`."""
+    what = host.folder / "what"
+    kept = dict(line.partition(" ")[::2] for line in what.read_text().splitlines())
+    what.write_text("".join(f"{key} {value}".strip() + "\n" for key, value in {**kept, **values}.items()))
+
+
+def test_a_boot_undoes_what_its_timer_no_longer_can(host: FaultyHost) -> None:
+    """The undo of a boot leaves a fault of this boot alone, whoever holds it, and takes an older one's files back."""
+    path = config(host)
+    before = tree(host.root)
+    host.injected("corrupt-config", CONFIG)
+    broken = path.read_bytes()
+    with at_work(host):
+        assert host.say("revert", host.id, "--boot").lines == ("armed",)
+    assert path.read_bytes() == broken
+    restart(host)
+    assert host.say("revert", host.id, "--boot").lines == ("reverted",)
+    assert tree(host.root) == before
+
+
+def test_a_boot_waits_for_no_unit_that_waits_for_it(host: FaultyHost) -> None:
+    """The units start after the recovery: it starts them without waiting."""
+    host.unit(ORCHESTRATOR)
+    host.injected("stop-primary")
+    restart(host)
+    assert host.say("revert", host.id, "--boot").lines == ("reverted",)
+    assert f"systemctl start --no-block {ORCHESTRATOR}" in host.log
+
+
+def test_a_timer_that_was_stopped_is_told_and_made_good(host: FaultyHost) -> None:
+    """Without its timer a fault is listed as lost; a minute after its time the next recovery undoes it."""
+    path = config(host)
+    before = path.read_bytes()
+    host.injected("corrupt-config", CONFIG, ttl=50)
+    (host.fake / f"timers/nexus-fault-{host.id}.timer").unlink()
+    assert host.say("list").lines[0].startswith(f"left {host.id} corrupt-config lost ")
+    assert host.say("revert", host.id, "--boot").lines == ("armed",)
+    noted(host, since=int(float(Path("/proc/uptime").read_text().split()[0])) - 50 - 70)
+    assert host.say("revert", host.id, "--boot").lines == ("reverted",)
+    assert path.read_bytes() == before
+
+
+def test_an_undo_amid_the_injection_comes_again(host: FaultyHost, shell: str) -> None:
+    """While another verb is at work the undo is done, and its folder is kept for the next try: the fault may still come."""
+    path = config(host)
+    before = path.read_bytes()
+    host.injected("corrupt-config", CONFIG)
+    impatient = host.script.read_text().replace("lock_folder 20", "lock_folder 0.2")
+    host.script.write_text(impatient)
+    with at_work(host):
+        said = host.say("revert", host.id)
+        assert said.code == 3
+        assert said.lines[0].endswith("but another verb is at work on it")
+        assert path.read_bytes() == before
+        assert host.folder.exists()
     assert host.revert() == ("reverted",)
     assert not host.folder.exists()
 

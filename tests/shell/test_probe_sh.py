@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fabfile.core.state.facts import Facts, UnitFact
+from fabfile.core.state.left_faults import LeftoverFault
 from fabfile.core.state.manifest import Account, File, Folder, Manifest, Unit
 from tests.support.script_host import GROUP, SCRIPTS, SHELLS, USER, call, make_root, probe, probe_output, sha, state_of, tree
 
@@ -303,6 +304,13 @@ def test_an_engine_without_the_client_that_units_call_is_told(shell: str, root: 
     assert probe(shell, root, programs=place.parent).docker == "clientless"
     put(root, "/usr/bin/docker", b"", 0o755)
     assert probe(shell, root, programs=place.parent).docker == "ready"
+
+
+def test_what_drills_left_is_told_by_their_own_script(shell: str, root: Path) -> None:
+    """The host's copy of the fault script knows the form of its folder."""
+    assert probe(shell, root, HCL).faults == ()
+    put(root, "/var/lib/nexus/faults/a1/fault.sh", b'echo "left a1 partition $2ed -7"\n')
+    assert probe(shell, root, HCL).faults == (LeftoverFault("a1", "partition", "listed", -7),)
 
 
 def test_the_probe_changes_nothing(shell: str, root: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from ..model.cluster import Cluster, Host
 from ..state.desired import units_of
 from ..state.drift import drift
 from ..state.facts import Facts
+from ..state.left_faults import LeftoverFault
 from .service_health import ServiceHealth, ServicesHealth
 
 CANNOT = "cannot "  # an agent's word of trouble begins with it (nexus_agents/shared/consul_liveness.py)
@@ -41,7 +42,8 @@ class HostHealth:
     """consul: alive, failed (known and gone), absent (not in the gossip pool) or unknown (no server answered).
     units: unit name -> its state (`UnitFact.state`), or unknown on an unreachable host.
     drift: where what runs is not what was deployed
-    deaf: unit -> what its agent says that it cannot do with Consul, since when, and why."""
+    deaf: unit -> what its agent says that it cannot do with Consul, since when, and why
+    faults: of drills, that are on it"""
 
     host: Host
     reachable: bool
@@ -51,6 +53,7 @@ class HostHealth:
     error: str = ""
     drift: tuple[str, ...] = ()
     deaf: Mapping[str, str] = field(default_factory=dict)
+    faults: tuple[LeftoverFault, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,14 @@ class Health:
             ),
         )
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A line for each fault of a drill that is under way: no illness, but perhaps the reason of one."""
+        return tuple(
+            f"{host.host.name}: a drill's fault is on it: {fault.fault}, until its own undo in {max(fault.seconds, 0)} s"
+            for host in self.hosts for fault in host.faults if not fault.is_forgotten
+        )  # fmt: skip
+
     def json(self) -> dict[str, object]:
         """The keys that scripts may rely on."""
         consul = self.consul
@@ -95,6 +106,7 @@ class Health:
                     "name": h.host.name, "roles": list(h.host.roles), "arch": h.arch, "reachable": h.reachable,
                     "consul": h.consul, "units": dict(h.units), "deaf": dict(h.deaf),
                     **({"error": h.error} if h.error else {}), **({"drift": list(h.drift)} if h.drift else {}),
+                    **({"faults": [asdict(fault) for fault in h.faults]} if h.faults else {}),
                 }
                 for h in self.hosts
             ],
@@ -124,7 +136,7 @@ def _host_health(
         return HostHealth(host, False, None, membership, dict.fromkeys(unit_names, "unknown"), error)
     units = {name: facts.units[name].state if name in facts.units else "absent" for name in unit_names}
     deaf = {name: facts.said[name] for name in unit_names if facts.said.get(name, "").startswith(CANNOT)}
-    return HostHealth(host, True, facts.arch, membership, units, error, drift(facts.manifest, facts), deaf)
+    return HostHealth(host, True, facts.arch, membership, units, error, drift(facts.manifest, facts), deaf, facts.faults)
 
 
 def _membership(host: Host, consul: ConsulStatus) -> str:
@@ -160,6 +172,9 @@ def _host_problems(health: HostHealth) -> Iterator[str]:
         if state not in ("active", "unknown"):
             yield f"{name}: {unit} is {state}"
     yield from (f"{name}: {line}; inv deploy --hosts {name}" for line in health.drift)
+    for fault in health.faults:
+        if fault.is_forgotten:
+            yield f"{name}: a drill's fault is left on it: {fault.fault} ({fault.outlook}); inv chaos.heal"
 
 
 def _deaf_problems(health: HostHealth) -> Iterator[str]:

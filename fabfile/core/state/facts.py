@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..model.cluster import Arch
+from .left_faults import LeftoverFault
 from .manifest import Manifest
 
 _ARCHES: Mapping[str, Arch] = {
@@ -101,6 +102,7 @@ class Facts:
     current: id of the host's generation; manifest: what that generation placed; previous: the one before, if probed for
     pending: id of a generation whose commit was interrupted
     rules: what is in force of the firewall; None where our unit has no file
+    faults: of drills, that are on it
     """
 
     machine: str
@@ -134,6 +136,7 @@ class Facts:
     docker: Docker = "none"
     rules: RulesFact | None = None
     said: Mapping[str, str] = field(default_factory=dict)
+    faults: tuple[LeftoverFault, ...] = ()
 
     @property
     def arch(self) -> Arch | None:

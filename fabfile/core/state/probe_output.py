@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ..config.fault import shown
 from ..errors import HostError
 from .facts import Docker, Facts, FileFact, LockFact, RulesFact, UnitFact
+from .left_faults import read_left_faults
 from .manifest import Manifest, read_manifest
 from .tar_reader import read_files
 
@@ -94,7 +95,7 @@ def _facts(lines: list[str], contents: Mapping[str, bytes]) -> Facts:
         current=_generation(values.get("current")), manifest=_manifest("current-manifest ", lines),
         previous=_manifest("previous-manifest ", lines, contents) if "previous-manifest" in values else None,
         pending=_generation(values.get("pending")), lock=_lock(lines), docker=_DOCKER.get(values.get("docker", ""), "none"),
-        rules=_rules(lines),
+        rules=_rules(lines), faults=read_left_faults(lines),
     )  # fmt: skip
 
 

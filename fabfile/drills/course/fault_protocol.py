@@ -6,9 +6,10 @@ other verbs go as `Remote.run(argv(...), [script])`. The script exits with 3 aft
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from ...core.state.left_faults import LeftoverFault, read_left_faults
 
 STATUSES = ("armed", "injected", "reverted", "present", "absent", "refused", "failed")
 
@@ -37,19 +38,6 @@ class Answer:
         return self.status in ("refused", "failed", "nothing")
 
 
-@dataclass(frozen=True, slots=True)
-class LeftoverFault:
-    """A fault found on a host. fault: `-` where its folder does not tell. seconds: until its undo; below 0: overdue.
-
-    state: armed | injected | half (cut off during `arm`) | orphan (a table or unit without a folder)
-    """
-
-    id: str
-    fault: str
-    state: str
-    seconds: int
-
-
 def arm_argv(fault_id: str, fault: str, ttl: int, arguments: Sequence[str]) -> list[str]:
     """`arguments`: of `catalogue.script_arguments`; `fault_id`: 1 to 32 of a-z and 0-9; `ttl`: seconds."""
     return ["sh", "-c", RECEIVE, "nexus-fault", "", "arm", fault_id, fault, str(ttl), *arguments]
@@ -71,6 +59,4 @@ def parse_answer(out: bytes) -> Answer:
 
 def parse_leftovers(out: bytes) -> tuple[LeftoverFault, ...]:
     """The answer to `list`."""
-    rows = [line.split(" ") for line in out.decode(errors="replace").splitlines() if line.startswith("left ")]
-    fit = (row for row in rows if len(row) == 5 and re.fullmatch(r"-?[0-9]{1,12}", row[4]))
-    return tuple(LeftoverFault(row[1], row[2], row[3], int(row[4])) for row in fit)
+    return read_left_faults(out.decode(errors="replace").splitlines())

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...core.errors import HostError
+from ...core.state.left_faults import LeftoverFault
 from ...core.state.scripts import script
 from ...edge.ssh.connection import Remote
 from ...edge.ssh.fanout import for_each_host
 from ...edge.ssh.fleet import Fleet
 from . import fault_protocol
 from .fault_driver import Power, run_fault_script
-from .fault_protocol import LeftoverFault
 
 
 def heal(
@@ -35,17 +35,10 @@ def heal(
             try:
                 run_fault_script(fleet[host], fault_protocol.argv("revert", fault.id), repeat=True)
                 undone.append((host, fault.fault))
-                say(f"{host}: {fault.fault} is undone ({_timer(fault)})")
+                say(f"{host}: {fault.fault} is undone ({fault.outlook})")
             except HostError as error:
                 errors.append(error)
     return undone, [*errors, *unasked]
-
-
-def _timer(fault: LeftoverFault) -> str:
-    """What the host's own timer would have done."""
-    if fault.state == "orphan":
-        return "it had lost its folder"
-    return f"its own undo was due in {fault.seconds} s" if fault.seconds >= 0 else f"overdue since {-fault.seconds} s"
 
 
 def _leftovers(remote: Remote) -> tuple[LeftoverFault, ...]:

@@ -12,6 +12,7 @@ from fabfile.core.judge.service_health import Instance, ServiceHealth, ServicesH
 from fabfile.core.model.cluster import Role
 from fabfile.core.state.agents import AGENT_OF_ROLE
 from fabfile.core.state.facts import Facts, RulesFact, UnitFact
+from fabfile.core.state.left_faults import LeftoverFault
 from tests.support.samples import active, bare_facts, cluster_of, facts_of, wanted
 
 CLUSTER = cluster_of(m1="manager", m2="manager worker", m3="manager", lb1="loadbalancer")
@@ -218,3 +219,29 @@ def test_a_consul_that_cannot_write_its_entry_is_a_problem() -> None:
     """A node that came back under a new id is told, with both ids."""
     [problem] = assessed(replace(HEALTHY, reserved={"m2": ("new-id", "old-id")})).problems
     assert problem == "m2: Consul runs as node new-id and cannot write its entry: the name is reserved for node old-id"
+
+
+@pytest.mark.parametrize(
+    ("stage", "seconds", "words"),
+    [
+        ("lost", 0, "its own undo was lost: the host was restarted, or its timer stopped"),
+        ("injected", -31, "overdue since 31 s"),
+        ("orphan", 0, "it had lost its folder"),
+    ],
+)
+def test_a_fault_that_nobody_will_undo_is_a_problem(stage: str, seconds: int, words: str) -> None:
+    """What a drill left on a host is told with the host, the fault and the way out; also in the JSON."""
+    left = LeftoverFault("a1", "fill-disk", stage, seconds)
+    health = assessed(facts=all_facts(m2=replace(bare_facts(units=UNITS), faults=(left,))))
+    assert health.problems == (f"m2: a drill's fault is left on it: fill-disk ({words}); inv chaos.heal",)
+    assert health.notes == ()
+    [host] = [h for h in json.loads(json.dumps(health.json()))["hosts"] if h["name"] == "m2"]
+    assert host["faults"] == [{"id": "a1", "fault": "fill-disk", "state": stage, "seconds": seconds}]
+
+
+def test_a_fault_that_undoes_itself_is_told_and_is_no_problem() -> None:
+    """A drill that is under way, or whose operator is gone, ends by the host's own timer."""
+    left = LeftoverFault("a1", "partition", "injected", 33)
+    health = assessed(facts=all_facts(m2=replace(bare_facts(units=UNITS), faults=(left,))))
+    assert health.problems == ()
+    assert health.notes == ("m2: a drill's fault is on it: partition, until its own undo in 33 s",)

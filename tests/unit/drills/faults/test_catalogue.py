@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fabfile.core.errors import InputError
 from fabfile.core.resources import SCRIPTS
+from fabfile.core.state.left_faults import LeftoverFault
 from fabfile.core.state.scripts import script
 from fabfile.drills.course import fault_protocol
 from fabfile.drills.faults.catalogue import (
@@ -175,8 +176,8 @@ def test_the_hosts_answers_are_read() -> None:
     errors = {s: fault_protocol.Answer(s).is_error for s in ("armed", "failed", "refused", "nothing")}
     assert errors == {"armed": False, "failed": True, "refused": True, "nothing": True}
     assert fault_protocol.parse_leftovers(b"left a1 partition injected -7\nleft b2 - orphan 0\nleft broken\n") == (
-        fault_protocol.LeftoverFault("a1", "partition", "injected", -7),
-        fault_protocol.LeftoverFault("b2", "-", "orphan", 0),
+        LeftoverFault("a1", "partition", "injected", -7),
+        LeftoverFault("b2", "-", "orphan", 0),
     )  # fmt: skip
     assert fault_protocol.argv("list") == ["sh", "-s", "--", "", "list"]
     assert fault_protocol.arm_argv("a1", "partition", 60, ["in"])[3:] == [

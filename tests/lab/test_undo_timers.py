@@ -1,0 +1,94 @@
+"""A drill's undo is a timer of the host's: what a boot, a reload of systemd or a hand that stops it make of it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from fabfile.core.state.scripts import script
+from fabfile.drills.course import fault_protocol
+from fabfile.lab import engine, nodes
+from fabfile.lab.power import LabPower
+
+from .conftest import Lab, eventually
+
+pytestmark = pytest.mark.lab
+CONFIG = "/etc/nexus/worker.json"
+HOST = "w2"
+
+
+def verb(lab: Lab, *words: str) -> str:
+    """What the fault script says on the host."""
+    quoted = " ".join(f"'{word}'" for word in words)
+    command = f"cat >/run/fault-test.sh; sh /run/fault-test.sh '' {quoted}; rm /run/fault-test.sh"
+    return lab.run(HOST, command, stdin=script("fault")).strip()
+
+
+def broken(lab: Lab) -> bool:
+    return "this is no configuration" in lab.run(HOST, f"cat {CONFIG}")
+
+
+def sums(lab: Lab) -> str:
+    return lab.run(HOST, f"sha256sum {CONFIG}; stat -c '%U %G %a' {CONFIG}")
+
+
+def problems(lab: Lab) -> list[str]:
+    found: list[Any] = lab.status()["problems"]
+    return [str(line) for line in found]
+
+
+@pytest.fixture
+def fault(lab: Lab) -> Iterator[str]:
+    """A broken file on the host, whose undo is far away."""
+    name = f"t{secrets.token_hex(4)}"
+    before = sums(lab)
+    assert verb(lab, "arm", name, "corrupt-config", "900", CONFIG) == "armed"
+    assert verb(lab, "inject", name) == "injected"
+    assert broken(lab)
+    yield name
+    assert verb(lab, "revert", name) == "reverted"
+    assert sums(lab) == before
+
+
+def test_a_boot_undoes_what_a_drill_left_on_the_disk(lab: Lab, fault: str) -> None:
+    """The power is cut in a drill, and the timer with it: the file is whole again before the worker reads it."""
+    docker = engine.find(nodes.STATE)
+    assert docker is not None
+    power = LabPower(docker)
+    power.off(HOST)
+    power.on(HOST)
+    eventually(lambda: not broken(lab), 30)
+    lab.wait_active(HOST, "consul", "nexus-worker")
+    assert lab.run(HOST, "ls /var/lib/nexus/faults 2>/dev/null", check=False) == ""
+    assert "reverted" in lab.run(HOST, "journalctl -b -u nexus-recover --no-pager")
+    assert "nothing was left" in lab.inv_ok("chaos.heal")
+    eventually(lambda: not problems(lab), 60, lambda: problems(lab))
+
+
+def test_reloads_and_restarts_leave_the_timer_alone(lab: Lab, fault: str) -> None:
+    """Neither systemd's reload and re-execution nor a restart of ours, which starts the recovery, undo it early."""
+    for command in ("daemon-reload", "daemon-reexec", "reset-failed", "restart consul"):
+        lab.run(HOST, f"systemctl {command}")
+    assert broken(lab)
+    assert f"left {fault} corrupt-config injected " in verb(lab, "list")
+    shown = lab.inv("status")
+    assert f"{HOST}: a drill's fault is on it: corrupt-config" in shown.stdout + shown.stderr
+
+
+def test_a_stopped_timer_is_told_and_heal_undoes_its_fault(lab: Lab, fault: str) -> None:
+    """`systemctl stop` of the timer: status names host, fault and the way out, which works."""
+    lab.run(HOST, f"systemctl stop nexus-fault-{fault}.timer")
+    [line] = [text for text in problems(lab) if "a drill's fault is left" in text]
+    assert line.startswith(f"{HOST}: a drill's fault is left on it: corrupt-config (its own undo was lost")
+    assert "corrupt-config is undone (its own undo was lost" in lab.inv_ok("chaos.heal")
+    assert not broken(lab)
+
+
+def test_the_parsers_know_the_hosts_words(lab: Lab, fault: str) -> None:
+    """The list of a real systemd: armed while its timer waits."""
+    [found] = fault_protocol.parse_leftovers(verb(lab, "list").encode())
+    assert (found.id, found.state, found.is_forgotten) == (fault, "injected", False)
+    assert 850 < found.seconds <= 900
