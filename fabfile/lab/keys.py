@@ -19,6 +19,12 @@ def known_hosts_file(root: Path) -> Path:
     return root / "known_hosts"
 
 
+def known_hosts_now(root: Path) -> str:
+    """The text of known_hosts; empty where there is none."""
+    file = known_hosts_file(root)
+    return file.read_text("utf-8", "replace") if file.is_file() else ""
+
+
 def ensure_key(root: Path) -> str:
     """The public key, one line without a comment. The first call generates the pair."""
     private, public = key_file(root), key_file(root).with_suffix(".pub")
@@ -35,13 +41,26 @@ def ensure_key(root: Path) -> str:
     return " ".join(public.read_text().split()[:2])
 
 
-def known_hosts(host_keys: Mapping[str, str]) -> str:
-    """known_hosts lines of the trusted nodes. `host_keys`: node name -> its public key line."""
-    return "".join(
-        f"{node.ssh} {' '.join(host_keys[node.name].split()[:2])}\n"
+def known_hosts(host_keys: Mapping[str, str], before: str = "") -> str:
+    """known_hosts: lines of the trusted nodes and of those that were pinned; the lines of other hosts stay as they were.
+
+    host_keys: node name -> its public key line; before: the file's text until now
+    """
+    known = {node.name for node in NODES if node.trusted} | set(pinned(before))
+    lines = [
+        f"{node.ssh} {' '.join(host_keys[node.name].split()[:2])}"
         for node in NODES
-        if node.trusted and node.name in host_keys
-    )
+        if node.name in known and node.name in host_keys
+    ]
+    nodes = {node.ssh for node in NODES if node.name in host_keys}
+    others = [line for line in before.splitlines() if line.strip() and line.split()[0] not in nodes]
+    return "".join(f"{line}\n" for line in [*lines, *others])
+
+
+def pinned(known: str) -> tuple[str, ...]:
+    """The nodes that this known_hosts names although lab.up trusts them to nobody: those that the cluster has grown by."""
+    named = {line.split()[0] for line in known.splitlines() if line.strip()}
+    return tuple(node.name for node in NODES if not node.trusted and node.ssh in named)
 
 
 def write(path: Path, text: str, mode: int = 0o600) -> None:

@@ -52,7 +52,7 @@ def up(say: Say, root: Path = STATE) -> tuple[NodeStatus, ...]:
         _start(docker, root, states, say)
         settled = _settle(docker, keys.ensure_key(root), say)
         # the host keys come from `docker exec`, not from the network: nobody can forge them
-        keys.write(keys.known_hosts_file(root), keys.known_hosts(settled))
+        keys.write(keys.known_hosts_file(root), keys.known_hosts(settled, keys.known_hosts_now(root)))
         image.prune(docker)
         return _report(_states(docker))
 

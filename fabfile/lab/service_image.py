@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..core.errors import NexusError
-from . import compose, engine
+from . import compose, engine, keys
 from .nodes import STATE
 
 IMAGE = "nexus-lab/boxed:1"
@@ -26,8 +26,14 @@ tar -C "$d" -c . | docker import \\
 """
 
 
+def workers(root: Path = STATE) -> tuple[str, ...]:
+    """The nodes that may run the service: also those that the cluster has grown by."""
+    return (*WORKERS, *keys.pinned(keys.known_hosts_now(root)))
+
+
 def ensure(nodes: Iterable[str] = WORKERS, root: Path = STATE) -> None:
-    """Starts Docker on these nodes and imports the image if it is missing. NexusError: the lab does not run."""
+    """Starts Docker on these nodes and imports the image if it is missing. NexusError: the lab does not run, or a node
+    cannot run Docker."""
     docker = engine.find(root)
     if docker is None:
         raise NexusError("the lab does not run", "start it: inv lab.up")

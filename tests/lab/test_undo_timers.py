@@ -1,4 +1,5 @@
-"""A drill's undo is a timer of the host's: what a boot, a reload of systemd or a hand that stops it make of it."""
+"""A drill's undo is a timer of the host's: what a boot, a reload of systemd or a hand that stops it make of it. And what
+the lab's repair keeps."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import pytest
 from fabfile.core.state.scripts import script
 from fabfile.drills.course import fault_protocol
 from fabfile.lab import engine, nodes
+from fabfile.lab.keys import known_hosts_file
 from fabfile.lab.power import LabPower
 
 from .conftest import Lab, eventually
@@ -92,3 +94,16 @@ def test_the_parsers_know_the_hosts_words(lab: Lab, fault: str) -> None:
     [found] = fault_protocol.parse_leftovers(verb(lab, "list").encode())
     assert (found.id, found.state, found.is_forgotten) == (fault, "injected", False)
     assert 850 < found.seconds <= 900
+
+
+def test_lab_up_knows_the_spare_that_was_pinned(lab: Lab) -> None:
+    """A host by which the cluster has grown stays known after the lab's repair, by the key that it has now."""
+    file = known_hosts_file(nodes.STATE)
+    before = file.read_text()
+    try:
+        file.write_text(f"{before}127.0.7.7 ssh-ed25519 OLD\n")
+        nodes.up(print)
+        key = lab.run("spare", "cut -d ' ' -f 1,2 /etc/ssh/ssh_host_ed25519_key.pub").strip()
+        assert file.read_text() == f"{before}127.0.7.7 {key}\n"
+    finally:
+        file.write_text(before)

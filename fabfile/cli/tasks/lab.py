@@ -8,8 +8,9 @@ import sys
 
 from invoke.context import Context
 
+from ...core.errors import NexusError
 from ..console.command import command
-from ..console.output import print_json, table
+from ..console.output import print_json, show_errors, table
 
 
 def _say(text: str) -> None:
@@ -20,8 +21,14 @@ def _say(text: str) -> None:
 def up(c: Context, debug: bool = False) -> None:
     """Start the lab, or repair it; changes nothing in a complete lab."""
     from ...lab import nodes
+    from ...lab import service_image as images
 
     nodes.up(_say)
+    try:
+        images.ensure(images.workers())
+    except NexusError as error:  # the hosts are there, and all but one of the shipped services can run
+        show_errors(error)
+        _say(f"warning: no image {images.IMAGE} on the nodes: a deploy of the shipped services.yml will miss it")
     _say("up: m1 m2 m3 w1 w2 lb1, and spare (127.0.7.7) to grow by")
 
 

@@ -37,7 +37,7 @@ def demo(c: Context, debug: bool = False) -> None:
     from .health import status, verify
 
     nodes.up(lambda text: say(f"lab: {text}"))
-    images.ensure()
+    images.ensure(images.workers())
     shipped = str(home.inventory())
     cluster, services = load_with_services(shipped)
     run_deploy(cluster, services, select_hosts(cluster, "all"), yes=True, what="demo")

@@ -17,6 +17,7 @@ from fabfile.edge.artifacts.debian import parse_sites
 from fabfile.lab import compose, daemon, keys
 from fabfile.lab import debian_packages as packages
 from fabfile.lab import node_image as image
+from fabfile.lab import service_image as images
 
 HOSTS = ROOT / "hosts.yml"
 
@@ -78,6 +79,25 @@ def test_known_hosts_leaves_the_spare_out() -> None:
     assert lines[0] == "127.0.7.1 ssh-ed25519 KEY-m1"
     assert len(lines) == 6
     assert "127.0.7.7" not in "".join(lines)
+
+
+def test_known_hosts_keeps_what_was_pinned_since() -> None:
+    """The spare that the cluster has grown by stays known, by the key that it has now; and so does a stranger's line."""
+    host_keys = {node.name: f"ssh-ed25519 KEY-{node.name} root@{node.name}" for node in compose.NODES}
+    before = keys.known_hosts(host_keys) + "127.0.7.7 ssh-ed25519 OLD\n@revoked 127.0.7.1 ssh-rsa R\n10.0.0.9 ssh-rsa X\n"
+    assert keys.pinned(before) == ("spare",)
+    known = keys.known_hosts(host_keys, before)
+    kept = ["127.0.7.7 ssh-ed25519 KEY-spare", "@revoked 127.0.7.1 ssh-rsa R", "10.0.0.9 ssh-rsa X"]
+    assert known.splitlines()[6:] == kept
+    assert keys.known_hosts(host_keys, known) == known
+    assert keys.pinned(keys.known_hosts(host_keys)) == ()
+
+
+def test_the_image_goes_where_the_service_may(tmp_path: Path) -> None:
+    """To the workers as shipped, and to the spare once it is one."""
+    assert images.workers(tmp_path) == ("m1", "w1", "w2")
+    keys.known_hosts_file(tmp_path).write_text("127.0.7.7 ssh-ed25519 K\n")
+    assert images.workers(tmp_path) == ("m1", "w1", "w2", "spare")
 
 
 def test_key_is_made_once_and_is_private(tmp_path: Path) -> None:
