@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fabfile.core.state.facts import RulesFact
-from fabfile.core.state.firewall import ALLOWANCES, RULES, UNIT, firewall_part, firewall_view
+from fabfile.core.state.firewall import ALLOWANCES, RULES, UNIT, cluster_addresses, firewall_part, firewall_view
 from fabfile.core.state.probe_output import parse
 from tests.support.samples import ADDRESSES, CLUSTER
 from tests.support.script_host import SHELLS, make_root, sha
@@ -21,7 +21,8 @@ RECORD = "run/nexus-firewall.loaded"
 
 def rules_of(port: int, ufw: bool = False) -> tuple[str, bytes]:
     """Path and content of the rules that a worker gets whose services have this port."""
-    part = firewall_part(firewall_view(CLUSTER, CLUSTER.host("w1"), ADDRESSES.values(), (22,), ufw, (port,)))
+    let_in = cluster_addresses(ADDRESSES.values())
+    part = firewall_part(firewall_view(CLUSTER, CLUSTER.host("w1"), let_in, (22,), ufw, (port,)))
     (file,) = (f for f in part.files if f.path in (RULES, ALLOWANCES))
     return file.path, file.content or b""
 

@@ -12,7 +12,7 @@ from . import agents
 from .artifacts import Artifact, Program
 from .consul import CONFIG_FOLDER, CONSUL, FULL_LEVEL, NODE_ID_FILE, TLS_FOLDER, consul_part, consul_view
 from .firewall import PATHS as FIREWALL_PATHS
-from .firewall import firewall_part, firewall_view
+from .firewall import cluster_addresses, firewall_part, firewall_view
 from .identity import IDENTITY
 from .manifest import Account, File, Folder, Manifest, Unit, stamp, text_file
 from .node_ids import derived_node_id
@@ -54,6 +54,7 @@ class ClusterContext:
     levels: host name -> its security level (see `consul`); a host that is not there gets the full one
     ssh_ports: host name -> the ports on which its sshd was seen; ufw: names of the hosts whose firewall ufw manages
     node_ids: host name -> the id of its Consul node, of hosts that have one already
+    let_in, managers: made once from the others, for all hosts: whom their firewalls let in, and whom their Consuls join
     """
 
     cluster: Cluster
@@ -68,6 +69,13 @@ class ClusterContext:
     ssh_ports: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     ufw: frozenset[str] = frozenset()
     node_ids: Mapping[str, str] = field(default_factory=dict)
+    let_in: tuple[str, ...] = field(init=False, compare=False, repr=False)
+    managers: tuple[str, ...] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        managers = tuple(self.addresses[m.name].advertise for m in self.cluster.having("manager"))
+        object.__setattr__(self, "let_in", cluster_addresses(self.addresses.values(), self.former))
+        object.__setattr__(self, "managers", managers)
 
 
 def desired(context: ClusterContext, host: Host, binaries: Mapping[Program, Artifact]) -> Manifest:
@@ -108,16 +116,13 @@ def _firewall(context: ClusterContext, host: Host) -> Manifest:
     known = context.service_ports
     ports = context.kept_ports.get(host.name, ()) if known is None else known
     service_ports = ports if host.has("worker") else ()
-    addresses = context.addresses.values()
-    former = context.former
-    return firewall_part(firewall_view(context.cluster, host, addresses, ssh_ports, ufw, service_ports, former))
+    return firewall_part(firewall_view(context.cluster, host, context.let_in, ssh_ports, ufw, service_ports))
 
 
 def _consul(context: ClusterContext, host: Host, artifact: Artifact, level: int) -> Manifest:
-    managers = tuple(context.addresses[m.name].advertise for m in context.cluster.having("manager"))
     own = context.addresses[host.name]
     node_id = context.node_ids.get(host.name) or derived_node_id(context.cluster_id, host.name)
-    view = consul_view(context.cluster, context.cluster_id, host, node_id, own, managers, artifact.version, level)
+    view = consul_view(context.cluster, context.cluster_id, host, node_id, own, context.managers, artifact.version, level)
     return consul_part(view, artifact, context.secrets)
 
 

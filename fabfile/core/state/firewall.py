@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..model.cluster import Cluster, Host
 from .facts import FileFact
@@ -53,19 +54,26 @@ class FirewallView:
     ufw: bool
 
 
-def firewall_view(
-    cluster: Cluster, host: Host, addresses: Iterable[Address], ssh_ports: Iterable[int], ufw: bool,
-    service_ports: Iterable[int] = (), former: Iterable[str] = (),
-) -> FirewallView:  # fmt: skip
-    """`addresses`: those of all hosts; `ssh_ports`: the ports on which sshd was seen on this host; `former`: addresses
-    that hosts of the cluster still have."""
+def cluster_addresses(addresses: Iterable[Address], former: Iterable[str] = ()) -> tuple[str, ...]:
+    """Whom all hosts' rules let in. `addresses`: those of all hosts; `former`: that hosts of the cluster still have.
+
+    Once a run: parsing and sorting a thousand addresses takes some milliseconds.
+    """
     each = {*former, *(a for address in addresses for a in (address.bind, address.advertise))}
-    cluster_addresses = [a for a in each if not ipaddress.ip_address(a).is_unspecified]
+    known = ((ipaddress.ip_address(a), a) for a in each)
+    return tuple(a for _, a in sorted((int(ip), a) for ip, a in known if not ip.is_unspecified))
+
+
+def firewall_view(
+    cluster: Cluster, host: Host, let_in: tuple[str, ...], ssh_ports: Iterable[int], ufw: bool,
+    service_ports: Iterable[int] = (),
+) -> FirewallView:  # fmt: skip
+    """`let_in`: of `cluster_addresses`; `ssh_ports`: the ports on which sshd was seen on this host."""
     return FirewallView(
         cluster=cluster.name,
-        cluster_addresses=tuple(sorted(cluster_addresses, key=ipaddress.ip_address)),
-        admin4=_admin_networks(cluster, 4),
-        admin6=_admin_networks(cluster, 6),
+        cluster_addresses=let_in,
+        admin4=_admin_networks(cluster.admin_from, 4),
+        admin6=_admin_networks(cluster.admin_from, 6),
         ssh_ports=tuple(sorted(set(ssh_ports))), public_ports=(80, 443) if host.has("loadbalancer") else (),
         service_ports=tuple(sorted(set(service_ports))), server=host.has("manager"), worker=host.has("worker"),
         bridges=_BRIDGES, ufw=ufw,
@@ -82,12 +90,14 @@ def open_service_ports(files: Mapping[str, FileFact]) -> tuple[int, ...]:
     return tuple(sorted(found - _CONSULS))
 
 
-def _admin_networks(cluster: Cluster, version: int) -> tuple[str, ...]:
+@lru_cache(maxsize=8)
+def _admin_networks(admin_from: tuple[str, ...], version: int) -> tuple[str, ...]:
     """The networks of one IP version, sorted and merged: nft refuses overlapping intervals."""
-    networks = [n for n in map(ipaddress.ip_network, cluster.admin_from) if n.version == version]
+    networks = [n for n in map(ipaddress.ip_network, admin_from) if n.version == version]
     return tuple(map(str, ipaddress.collapse_addresses(networks)))  # type: ignore[type-var]
 
 
+@lru_cache(maxsize=32)  # a cluster has many hosts and few kinds of rules
 def firewall_part(view: FirewallView) -> Manifest:
     """New rules are a reload, not a restart: they replace the old ones in one transaction of the kernel."""
     unit = text_file(UNIT, render("systemd/nexus-firewall.service.j2", view))

@@ -6,6 +6,7 @@ Which cluster a host belongs to is checked in `identity`.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from ..config.fault import Fault
@@ -16,6 +17,7 @@ from .facts import Facts
 from .firewall import RULES
 from .topology import Address
 
+_ADDRESS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 OLDEST_PYTHON = (3, 10)
 OLDEST_SYSTEMD = 245  # Debian 11 has 247, Ubuntu 20.04 has 245
 
@@ -88,12 +90,16 @@ def check_neighbours(
 
     That is so for a host which was added to hosts.yml after the others were deployed; then all must be deployed.
     """
+    others = facts.keys() - set(selected)
+    missing_of: dict[bytes, list[str]] = {}  # rules -> those that they do not know; most hosts have the same rules
     for name, fact in facts.items():
         rules = fact.files.get(RULES)
-        if name in selected or not cluster.firewall or rules is None or rules.content is None:
+        if name not in others or not cluster.firewall or rules is None or rules.content is None:
             continue
-        missing = [n for n in selected if addresses[n].advertise.encode() not in rules.content]
-        if missing:
+        if rules.content not in missing_of:
+            let_in = set(_ADDRESS.findall(rules.content.decode("utf-8", "replace")))
+            missing_of[rules.content] = [n for n in selected if addresses[n].advertise not in let_in]
+        if missing := missing_of[rules.content]:
             raise Refused(
                 f"the firewall of {name} does not know {', '.join(missing)} yet", "deploy all: inv deploy --hosts all"
             )

@@ -20,6 +20,7 @@ def _environment() -> Environment:
     env = Environment(  # noqa: S701
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+        auto_reload=False,
     )  # fmt: skip
     env.filters["hcl"] = hcl
     return env

@@ -23,6 +23,7 @@ from fabfile.core.state.firewall import (
     RULES,
     SCRIPT,
     UNIT,
+    cluster_addresses,
     firewall_part,
     firewall_view,
     open_service_ports,
@@ -38,7 +39,8 @@ each_host = pytest.mark.parametrize("name", [h.name for h in CLUSTER.hosts])
 def part(name: str, ufw: bool = False, admin: tuple[str, ...] = (), ssh: tuple[int, ...] = (22,),
          services: tuple[int, ...] = ()) -> Manifest:  # fmt: skip
     cluster = replace(CLUSTER, admin_from=admin)
-    return firewall_part(firewall_view(cluster, cluster.host(name), ADDRESSES.values(), ssh, ufw, services))
+    let_in = cluster_addresses(ADDRESSES.values())
+    return firewall_part(firewall_view(cluster, cluster.host(name), let_in, ssh, ufw, services))
 
 
 def text(manifest: Manifest, path: str) -> str:
@@ -67,7 +69,7 @@ def test_equal_intent_gives_equal_rules(name: str, ufw: bool) -> None:
     """Addresses and ports in another order, or given twice, give the same bytes and the same stamps."""
     cluster = CLUSTER
     views = [
-        firewall_view(cluster, cluster.host(name), where, ssh, ufw, services)
+        firewall_view(cluster, cluster.host(name), cluster_addresses(where), ssh, ufw, services)
         for where, ssh, services in (
             (list(ADDRESSES.values()), [22, 2222], [8080, 9090]),
             ([*reversed(ADDRESSES.values()), ADDRESSES["m1"]], [2222, 22, 22], [9090, 8080, 8080]),
@@ -298,5 +300,6 @@ def test_no_text_leaves_the_networks_alphabet(hostile: str) -> None:
         admitted = inventory([hostile]).admin_from
     except InputError:
         return
-    view = firewall_view(replace(CLUSTER, admin_from=admitted), CLUSTER.host("w1"), ADDRESSES.values(), (22,), False)
+    let_in = cluster_addresses(ADDRESSES.values())
+    view = firewall_view(replace(CLUSTER, admin_from=admitted), CLUSTER.host("w1"), let_in, (22,), False)
     assert all(re.fullmatch(r"[0-9a-f.:]+/[0-9]+", n) for n in view.admin4 + view.admin6)

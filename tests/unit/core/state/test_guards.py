@@ -11,8 +11,17 @@ from fabfile.cli.console.output import show_errors
 from fabfile.core.errors import HostError, InputError, Refused
 from fabfile.core.model.service import Check, Service, Services
 from fabfile.core.state.facts import Facts
-from fabfile.core.state.guards import check_admin, check_hosts, check_ports, check_primary, require_reachable
-from tests.support.samples import ADDRESSES, CLUSTER, bare_facts
+from fabfile.core.state.firewall import RULES
+from fabfile.core.state.guards import (
+    check_admin,
+    check_hosts,
+    check_neighbours,
+    check_ports,
+    check_primary,
+    require_reachable,
+)
+from fabfile.core.state.topology import Address
+from tests.support.samples import ADDRESSES, CLUSTER, bare_facts, facts_of, wanted
 
 
 @pytest.mark.parametrize("primary", [None, "m1", "mw1", "all1"])
@@ -115,3 +124,19 @@ def test_without_our_firewall_admin_from_has_no_effect() -> None:
     """With `firewall: false` no operator is refused for admin_from."""
     cluster = replace(CLUSTER, admin_from=("203.0.113.0/24",), firewall=False)
     check_admin(cluster, facts_with_client("198.51.100.1"), ADDRESSES)
+
+
+def test_a_host_that_the_others_rules_let_in_is_fine() -> None:
+    """A deploy of one host goes on where the firewalls of all others know it."""
+    check_neighbours(CLUSTER, {h.name: facts_of(wanted(h.name)) for h in CLUSTER.hosts}, ADDRESSES, ["w1"])
+
+
+def test_a_longer_address_does_not_stand_for_a_shorter_one() -> None:
+    """Rules that let in 10.0.0.12 do not let in 10.0.0.1: the deploy of that host is refused, with the way out."""
+    rules = facts_of(wanted("m1")).files
+    content = (rules[RULES].content or b"").replace(b"10.0.0.2,", b"10.0.0.25,")
+    facts = {"m1": bare_facts(files={RULES: replace(rules[RULES], content=content)}), "w1": bare_facts()}
+    with pytest.raises(Refused, match="the firewall of m1 does not know w1 yet") as caught:
+        check_neighbours(CLUSTER, facts, ADDRESSES, ["w1"])
+    assert "--hosts all" in caught.value.hint
+    check_neighbours(CLUSTER, facts, {**ADDRESSES, "w1": Address("10.0.0.25", "10.0.0.25")}, ["w1"])
