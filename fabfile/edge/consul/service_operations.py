@@ -121,7 +121,10 @@ def _journalctl(name: str, *options: str) -> list[str]:
 def follow(fleet: Fleet, name: str, on_line: Callable[[str, str], None]) -> None:
     """Calls `on_line(host, line)` for each new log line, until interrupted. Skips hosts that are lost."""
     argv = _journalctl(name, "--follow", "--lines", "0")
-    for_each_host(fleet, lambda r: r.run(argv, on_line=lambda text: on_line(r.host.name, text), limit=WATCHED))
+    remotes = list(fleet)  # all at once: none of them ends by itself
+    for_each_host(
+        remotes, lambda r: r.run(argv, on_line=lambda text: on_line(r.host.name, text), limit=WATCHED), limit=len(remotes)
+    )
 
 
 def promote(fleet: Fleet, host: str) -> tuple[int, float]:

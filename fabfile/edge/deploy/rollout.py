@@ -19,7 +19,7 @@ from ..consul.published_services import publish
 from ..disk.state import State
 from ..disk.vault import Vault
 from ..ssh.connection import Remote
-from ..ssh.fanout import for_each_host
+from ..ssh.fanout import UPLOADS, for_each_host
 from ..ssh.fleet import Fleet
 from . import container_engine, firewall_undo, gate, lock
 from .apply import apply_plan, upload_size
@@ -111,7 +111,7 @@ def _apply(fleet: Fleet, draft: Draft, wave: Wave, who: str, progress: ProgressL
         else:
             progress.failed(name, result.message)
 
-    _, faults = for_each_host([fleet[n] for n in wave.hosts], work, done)
+    _, faults = for_each_host([fleet[n] for n in wave.hosts], work, done, UPLOADS)
     if faults:
         raise Several(faults)
 

@@ -19,6 +19,7 @@ from .connect import TIMEOUT, close_all, hops, new_connection, open_hop
 from .errors import explain
 from .exec_channel import AS_ROOT, Limit, Result, command_fault, one_line, run_command
 from .http_channel import Http
+from .login_turns import turn_at
 from .relay import no_answer, open_relay
 
 if TYPE_CHECKING:  # paramiko costs 80 ms, which bad input need not wait for
@@ -65,13 +66,15 @@ class Remote:
     def _open(self) -> None:
         """A transient failure of a busy sshd is tried again."""
         for attempt in range(1, _ATTEMPTS + 1):
-            began = time.monotonic()
             at = connection = self._underway = new_connection(self.cluster, self.host)
             if self._closed:
                 raise HostError(self.host.name, "its connection was closed", "the command is ending")
+            began = time.monotonic()
             try:
                 for at in reversed(list(hops(connection))):  # jump hosts first, so that the one that fails is known
-                    open_hop(at)
+                    with turn_at(at):
+                        began = time.monotonic()
+                        open_hop(at)
             except Exception as error:
                 close_all(connection)
                 transient = _is_transient(error) and time.monotonic() - began < TIMEOUT / 2

@@ -13,7 +13,8 @@ from ...core.errors import HostError
 from .connection import Remote
 
 T = TypeVar("T")
-LIMIT = 24  # hosts at once; one sshd or jump host loses some of 40 simultaneous connects (MaxStartups 10:30:100)
+LIMIT = 128  # hosts at once: enough for far ones, which are waited for; login_turns spares each sshd and jump host
+UPLOADS = 24  # hosts at once that are sent much: they share the operator's line, and none may wait long for its part
 
 
 def for_each_host(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from types import TracebackType
 
 from ...core.errors import HostError
@@ -22,6 +24,7 @@ class Fleet:
     def __init__(self, cluster: Cluster, hosts: Iterable[Host] | None = None) -> None:
         self.cluster = cluster
         self.remotes = {h.name: Remote(cluster, h) for h in (cluster.hosts if hosts is None else hosts)}
+        _allow_files(256 + 4 * len(self.remotes))
         secrets = Vault(cluster.state).load()
         for remote in self:
             remote.token = secrets.management if secrets else None
@@ -51,6 +54,15 @@ class Fleet:
     ) -> tuple[dict[str, Facts], list[HostError]]:
         """Facts by host name, in one round trip each, and the faults of hosts that could not be reached."""
         return for_each_host(self if remotes is None else remotes, lambda r: probe(r, previous))
+
+
+def _allow_files(count: int) -> None:
+    """Raises this process's own limit of open files, as far as it may: every connection stays open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def probe(remote: Remote, previous: bool = False) -> Facts:
