@@ -58,6 +58,7 @@ def test_services_are_published_by_a_manager_that_answers(services_lab: Lab) -> 
     eventually(lambda: lab.status()["healthy"], 60)
 
 
+@pytest.mark.long
 def test_three_managers_become_five_and_three_again(services_lab: Lab, tmp_path: Path) -> None:
     """Two workers become managers as well, in one deploy, and no request fails; the way back is one deploy, too."""
     lab = services_lab
