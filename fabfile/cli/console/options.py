@@ -36,11 +36,15 @@ class Command(Task[Any]):
     """A task whose function gets option values as TypedText."""
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
-        return [
-            _TextArgument(names=a.names, kind=a.kind, default=a.default, help=a.help, positional=a.positional,
-                          optional=a.optional, attr_name=a.attr_name)
-            for a in super().get_arguments(ignore_unknown_help)
-        ]  # fmt: skip
+        kept = dict(self.help)  # Invoke takes each text out as it uses it, and asks twice for `NAME --help`
+        try:
+            return [
+                _TextArgument(names=a.names, kind=a.kind, default=a.default, help=a.help, positional=a.positional,
+                              optional=a.optional, attr_name=a.attr_name)
+                for a in super().get_arguments(ignore_unknown_help)
+            ]  # fmt: skip
+        finally:
+            self.help = kept
 
 
 def convert(values: Mapping[str, Any], parameters: Mapping[str, Parameter], helps: Mapping[str, str]) -> dict[str, Any]:
