@@ -19,6 +19,7 @@ from ..core.version import VERSION
 from .console import inputs, output
 from .console.closed_pipes import end_quietly
 from .console.terminal import guard_output
+from .flows import sudo_password
 from .namespace import namespace
 
 _OPTIONS = frozenset(
@@ -49,7 +50,14 @@ class _Program(Program):
     """Invoke's program without the options that set what no command reads (`--dry`, `--echo`, `--config`, …)."""
 
     def core_args(self) -> list[Argument]:
-        return [argument for argument in super().core_args() if argument.name in _OPTIONS]
+        kept = [argument for argument in super().core_args() if argument.name in _OPTIONS]
+        return [*kept, Argument(names=("ask-sudo-pass",), kind=bool, default=False, help=sudo_password.MEANING)]
+
+    def execute(self) -> None:
+        """Runs the commands; asks for sudo's password before."""
+        if self.args["ask-sudo-pass"].value:
+            sudo_password.ask()
+        super().execute()
 
     def update_config(self, merge: bool = True) -> None:
         """The options that would change it are not there."""

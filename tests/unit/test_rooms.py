@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "cli.views": (*CORE, *EDGE, *DRILLS, "lab", "cli.console"),
     "cli.flows": (*CORE, *EDGE, "cli.console", "cli.views"),
     "cli.tasks": (*CORE, *EDGE, *DRILLS, "lab", "cli.console", "cli.views", "cli.flows"),
-    "cli": ("core", "cli.console", "cli.tasks"),
+    "cli": ("core", "cli.console", "cli.flows", "cli.tasks"),
     "": ("cli",),  # the package itself, Fabric's door
 }
 AGENTS_MAY_IMPORT: dict[str, tuple[str, ...]] = {

@@ -70,7 +70,7 @@ def _promised(value: object) -> float:
 
 
 SSH_KEYS = (
-    Key("user", c.user, "who logs in: root, or a user with passwordless sudo", "what ssh_config says, else your own name"),
+    Key("user", c.user, "who logs in: root, or a user with sudo", "what ssh_config says, else your own name"),
     Key("port", c.port, "sshd's port", "what ssh_config says, else 22"),
     Key("key", c.path, "the private key", "your agent, and what ssh_config says"),
     Key("gateway", h.gateway, "one jump host; `none` goes straight. Longer chains: ProxyJump in ssh_config",

@@ -17,10 +17,11 @@ from ...core.errors import HostError
 from ...core.model.cluster import Cluster, Host
 from .connect import TIMEOUT, close_all, hops, new_connection, open_hop
 from .errors import explain
-from .exec_channel import AS_ROOT, Limit, Result, command_fault, one_line, run_command
+from .exec_channel import Limit, Result, command_fault, one_line, run_command
 from .http_channel import Http
 from .login_turns import turn_at
 from .relay import no_answer, open_relay
+from .sudo import as_root
 
 if TYPE_CHECKING:  # paramiko costs 80 ms, which bad input need not wait for
     from paramiko import Channel, Transport
@@ -131,8 +132,9 @@ class Remote:
     def _run(
         self, argv: Iterable[str], stdin: Iterable[bytes], limit: Limit, on_line: Callable[[str], None] | None
     ) -> Result:
-        as_root = () if self.connection.user == "root" else ("sh", "-c", AS_ROOT, "nexus")
-        command = one_line("exec " + shlex.join([*as_root, *argv]))
+        if self.connection.user != "root":
+            argv, stdin = as_root(argv, stdin)
+        command = one_line("exec " + shlex.join(argv))
         try:
             channel = self._channel(lambda transport: transport.open_session(timeout=TIMEOUT))
             return run_command(channel, command, stdin, limit, on_line)

@@ -20,10 +20,6 @@ _CHUNK = 1 << 17
 _LONGEST_LINE = 1 << 18  # bytes
 _THREAD_ENDS = 5.0  # seconds; longer only on a connection that takes nothing any more
 
-# For users who may not be root: run directly if root, else through sudo without a prompt. `sh -c`, because the login
-# shell may be any.
-AS_ROOT = 'if [ "$(id -u)" = 0 ]; then exec "$@"; else exec sudo -n -- env SSH_CONNECTION="$SSH_CONNECTION" "$@"; fi'
-
 
 def one_line(command: str) -> str:
     """The command as any login shell takes it: csh breaks at a newline in quotes and at `!`, fish reads a backslash twice.
@@ -197,8 +193,13 @@ def command_fault(host: Host, result: Result) -> HostError:
     """The error of a failed command: its last line on stderr; for sudo's refusals, a hint."""
     err = result.err.strip().splitlines()
     last = err[-1] if err else f"exit code {result.code}"
+    if "incorrect password" in result.err or "no password was provided" in result.err:
+        return HostError(host.name, "sudo does not take this password", "try it on the host: sudo -k true")
     if "password is required" in result.err or "terminal is required" in result.err:
-        hint = "let this user run sudo without one (NOPASSWD), or name a root user: `user: root`"
+        hint = (
+            "give it: --ask-sudo-pass before the command's name, or NEXUS_SUDO_PASSWORD_FILE; or let this user run sudo "
+            "without one (NOPASSWD), or name a root user: `user: root`"
+        )
         return HostError(host.name, "sudo wants a password", hint)
     if "sudo" in result.err and "not found" in result.err:
         return HostError(host.name, "not root, and sudo is not installed", "name a root user: `user: root`")

@@ -196,7 +196,7 @@ def test_help_behind_a_command_explains_it(typed: Callable[..., tuple[int, list[
     named = [word for word in words.split() if word in single or "." in word][-1]
     code, said = typed(*words.split())
     assert (code, said[0].split()[:4]) == (0, ["Usage:", "inv", "[--core-opts]", named])
-    assert any(line.split()[-4:] == "the traceback of an error".split()[-4:] for line in said)  # each option's own words
+    assert any(line.endswith("the traceback of an error") for line in said)  # each option's own words
 
 
 def test_help_of_a_program_on_a_host_is_its_own(typed: Callable[..., tuple[int, list[str]]]) -> None:
