@@ -96,7 +96,8 @@ arm() {
   cp "$0" "$folder/fault.sh"
   up=$(uptime_cs)
   printf 'fault %s\nwords %s\nttl %s\nsince %s\nboot %s\nend\n' "$fault" "$*" "$ttl" "$((up / 100))" "$boot" >"$folder/what"
-  sync "$folder"/* "$folder" "$home"         # after a power cut the disk may have the fault, so it must have the way back
+  # after a power cut the disk may have the fault, so it must have the way back
+  sync "$folder"/* "$folder" "$home" 2>/dev/null || sync
   arm_undo
   fresh=
   say armed
