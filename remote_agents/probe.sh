@@ -143,6 +143,32 @@ firewall() {
   if [ -z "$rules" ]; then say "rules-now -"; else say "rules-now $(printf '%s\n' "$rules" | sha256sum)"; fi
 }
 
+# Who else filters what comes in, in the programs' own words: the chains and verdicts of each table of nft (that of
+# iptables-nft, too) that has a chain hooked to `input`, and of iptables-legacy where its module is in use. Of a long chain
+# the first rules, and the last. core/state/other_firewalls.py judges them. `firewalls known`: nft has told all.
+other_firewalls() {
+  if command -v nft >/dev/null 2>&1; then
+    { nft -s -t list ruleset 2>/dev/null && say complete; } | awk '
+      function keep() { kept = kept "nft " substr($0, 1, 300) "\n" }
+      $0 == "complete" { print "firewalls known" }
+      /^table / { skipped = ($2 != "ip" && $2 != "inet") || $3 == "nexus"; hooked = chain = chains = 0; kept = ""; keep(); next }
+      skipped { next }
+      /^}/ { if (hooked) printf "%s", kept; next }
+      /^\tchain / { rules = 0; last = ""; chain = chains++ < 300; if (chain) keep(); next }
+      /^\t}/ { kept = kept last; chain = 0; last = ""; next }
+      !chain { next }
+      /type filter hook input / { hooked = 1; keep(); next }
+      /drop|reject|jump|goto|DROP|REJECT/ || /^[\t ]*(counter [a-z0-9 ]*)?accept/ {
+        if (rules++ < 100) keep()
+        else last = "nft " substr($0, 1, 300) "\n"
+      }'
+  fi
+  if grep -qx filter /proc/net/ip_tables_names 2>/dev/null; then
+    { iptables-legacy -S 2>/dev/null || iptables -S 2>/dev/null || :; } | awk '
+      ($1 == "-P" && $2 == "INPUT") || $1 == "-A" { if (rules++ < 2000) print "legacy " substr($0, 1, 300) }'
+  fi
+}
+
 # What our agents say of themselves: `said UNIT TEXT`. The only units that are asked one by one.
 words() {
   for unit in "$@"; do
@@ -226,6 +252,7 @@ main() {
   units "$unit_names"
   firewall
   faults
+  other_firewalls
   for path in $(managed_paths); do
     case " $* " in *" $path "*) ;; *) set -- "$@" "$path" ;; esac
   done

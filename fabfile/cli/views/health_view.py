@@ -23,7 +23,7 @@ def show(health: Health) -> None:
     if status.foreign_services:
         print()
         table(["others' services", "passing"], [[n, f"{p} of {i}"] for n, (p, i) in sorted(status.foreign_services.items())])
-    for line in kept_off_lines(status.services_health):
+    for line in (*kept_off_lines(status.services_health), *health.notes):
         say(f"note: {line}")
     for line in health.notes:
         say(f"note: {line}")

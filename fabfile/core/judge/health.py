@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from ..model.cluster import Cluster, Host
 from ..state.desired import units_of
 from ..state.drift import drift
-from ..state.facts import Facts
+from ..state.facts import Facts, OtherFirewall
 from ..state.left_faults import LeftoverFault
+from ..state.other_firewalls import strict_firewalls
 from .service_health import ServiceHealth, ServicesHealth
 
 CANNOT = "cannot "  # an agent's word of trouble begins with it (nexus_agents/shared/consul_liveness.py)
@@ -43,7 +44,8 @@ class HostHealth:
     units: unit name -> its state (`UnitFact.state`), or unknown on an unreachable host.
     drift: where what runs is not what was deployed
     deaf: unit -> what its agent says that it cannot do with Consul, since when, and why
-    faults: of drills, that are on it"""
+    faults: of drills, that are on it
+    firewalls: whose rules besides ours refuse packets there."""
 
     host: Host
     reachable: bool
@@ -54,6 +56,7 @@ class HostHealth:
     drift: tuple[str, ...] = ()
     deaf: Mapping[str, str] = field(default_factory=dict)
     faults: tuple[LeftoverFault, ...] = ()
+    firewalls: tuple[OtherFirewall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +88,18 @@ class Health:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A line for each fault of a drill that is under way: no illness, but perhaps the reason of one."""
-        return tuple(
+        """What is worth a look and no problem: faults of a drill that is under way; other firewalls, of which only `verify`
+        asks whether they let the cluster in."""
+        faults = (
             f"{host.host.name}: a drill's fault is on it: {fault.fault}, until its own undo in {max(fault.seconds, 0)} s"
             for host in self.hosts for fault in host.faults if not fault.is_forgotten
         )  # fmt: skip
+        firewalls = (
+            f"{host.host.name}: {' and '.join(names)} there refuses what it does not let in itself; "
+            "inv verify asks whether that is any of ours"
+            for host in self.hosts if (names := strict_firewalls(host.firewalls))
+        )  # fmt: skip
+        return (*faults, *firewalls)
 
     def json(self) -> dict[str, object]:
         """The keys that scripts may rely on."""
@@ -107,6 +117,7 @@ class Health:
                     "consul": h.consul, "units": dict(h.units), "deaf": dict(h.deaf),
                     **({"error": h.error} if h.error else {}), **({"drift": list(h.drift)} if h.drift else {}),
                     **({"faults": [asdict(fault) for fault in h.faults]} if h.faults else {}),
+                    **({"firewalls": list(strict)} if (strict := strict_firewalls(h.firewalls)) else {}),
                 }
                 for h in self.hosts
             ],
@@ -136,7 +147,8 @@ def _host_health(
         return HostHealth(host, False, None, membership, dict.fromkeys(unit_names, "unknown"), error)
     units = {name: facts.units[name].state if name in facts.units else "absent" for name in unit_names}
     deaf = {name: facts.said[name] for name in unit_names if facts.said.get(name, "").startswith(CANNOT)}
-    return HostHealth(host, True, facts.arch, membership, units, error, drift(facts.manifest, facts), deaf, facts.faults)
+    return HostHealth(host, True, facts.arch, membership, units, error, drift(facts.manifest, facts), deaf,
+                      facts.faults, facts.other_firewalls or ())  # fmt: skip
 
 
 def _membership(host: Host, consul: ConsulStatus) -> str:

@@ -16,6 +16,7 @@ from .firewall import cluster_addresses, firewall_part, firewall_view
 from .identity import IDENTITY
 from .manifest import Account, File, Folder, Manifest, Unit, stamp, text_file
 from .node_ids import derived_node_id
+from .other_firewalls import FIREWALLD
 from .render import render
 from .topology import Address
 
@@ -23,9 +24,9 @@ CADDY = "/usr/local/bin/caddy"
 SYSTEMD = "/etc/systemd/system/"
 
 # Units and paths of all roles. The probe looks at all of them, because a host may have had other roles before.
-# nftables.service is not ours, but has a drop-in of ours.
+# nftables.service is not ours, but has a drop-in of ours; firewalld may refuse what our rules let in.
 UNITS = ("nexus-firewall.service", "consul.service", "caddy.service", *agents.UNITS, "nexus-recover.service")
-PROBED_UNITS = (*UNITS, "nftables.service")
+PROBED_UNITS = (*UNITS, "nftables.service", FIREWALLD)
 PATHS = (
     CONSUL, CADDY, IDENTITY, "/etc/caddy/Caddyfile", *FIREWALL_PATHS,
     *(f"{CONFIG_FOLDER}/{name}" for name in ("consul.hcl", "secret-tokens.hcl", "secret-gossip.hcl")),

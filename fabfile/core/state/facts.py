@@ -76,6 +76,18 @@ class RulesFact:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherFirewall:
+    """Somebody else's rules that refuse packets which come in: what ours let in, they may still refuse.
+
+    name: whose they are, for people: iptables, iptables-legacy, firewalld, ufw, `nftables table inet NAME`
+    closed: they refuse all that they do not let in; else only some packets, as of an address that is banned
+    """
+
+    name: str
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LockFact:
     """The cluster's lock as one manager has it. Times are unix seconds by that host's clock."""
 
@@ -103,6 +115,7 @@ class Facts:
     pending: id of a generation whose commit was interrupted
     rules: what is in force of the firewall; None where our unit has no file
     faults: of drills, that are on it
+    other_firewalls: whose rules besides ours refuse packets; None where nobody can tell, for nft is not there
     """
 
     machine: str
@@ -137,6 +150,7 @@ class Facts:
     rules: RulesFact | None = None
     said: Mapping[str, str] = field(default_factory=dict)
     faults: tuple[LeftoverFault, ...] = ()
+    other_firewalls: tuple[OtherFirewall, ...] | None = None
 
     @property
     def arch(self) -> Arch | None:

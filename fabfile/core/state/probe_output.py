@@ -16,6 +16,7 @@ from ..errors import HostError
 from .facts import Docker, Facts, FileFact, LockFact, RulesFact, UnitFact
 from .left_faults import read_left_faults
 from .manifest import Manifest, read_manifest
+from .other_firewalls import FIREWALLD, other_firewalls
 from .tar_reader import read_files
 
 _ADDRESS = re.compile(r"\d+: (\S+) +inet ([0-9.]+)")  # a line of `ip -o addr`
@@ -74,6 +75,8 @@ def _time(text: str) -> float:
 def _facts(lines: list[str], contents: Mapping[str, bytes]) -> Facts:
     values = dict(line.partition(" ")[::2] for line in lines)  # of keys that come once
     ssh = _ssh(values.get("ssh", ""))
+    units = dict(_units(lines))
+    firewalld = FIREWALLD in units and units[FIREWALLD].running
     return Facts(
         machine=values["machine"], bits=_number(values["bits"]),
         os_id=values.get("os.ID", "unknown"), os_version=values.get("os.VERSION_ID", ""),
@@ -88,7 +91,7 @@ def _facts(lines: list[str], contents: Mapping[str, bytes]) -> Facts:
         ufw="ufw" in values,
         users=frozenset(values.get("users", "").split()),
         files=_files(lines, contents), not_regular=frozenset(words[0] for words in _rows("odd", lines)),
-        units=dict(_units(lines)),
+        units=units,
         said={words[0]: " ".join(words[1:]) for words in _rows("said", lines)},
         stamps={words[0]: " ".join(words[1:]) for words in _rows("stamp", lines)},
         store=frozenset(values.get("store", "").split()),
@@ -96,6 +99,7 @@ def _facts(lines: list[str], contents: Mapping[str, bytes]) -> Facts:
         previous=_manifest("previous-manifest ", lines, contents) if "previous-manifest" in values else None,
         pending=_generation(values.get("pending")), lock=_lock(lines), docker=_DOCKER.get(values.get("docker", ""), "none"),
         rules=_rules(lines), faults=read_left_faults(lines),
+        other_firewalls=other_firewalls(lines, "ufw" in values, firewalld),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from fabfile.core.judge.health import ConsulStatus, Health, assess
 from fabfile.core.judge.service_health import Instance, ServiceHealth, ServicesHealth
 from fabfile.core.model.cluster import Role
 from fabfile.core.state.agents import AGENT_OF_ROLE
-from fabfile.core.state.facts import Facts, RulesFact, UnitFact
+from fabfile.core.state.facts import Facts, OtherFirewall, RulesFact, UnitFact
 from fabfile.core.state.left_faults import LeftoverFault
 from tests.support.samples import active, bare_facts, cluster_of, facts_of, wanted
 
@@ -245,3 +245,16 @@ def test_a_fault_that_undoes_itself_is_told_and_is_no_problem() -> None:
     health = assessed(facts=all_facts(m2=replace(bare_facts(units=UNITS), faults=(left,))))
     assert health.problems == ()
     assert health.notes == ("m2: a drill's fault is on it: partition, until its own undo in 33 s",)
+
+
+def test_another_firewall_is_a_note_and_no_problem() -> None:
+    """Rules that refuse the rest are named; ufw, which has our allowances, and a ban of some addresses are not."""
+    others = (OtherFirewall("iptables", True), OtherFirewall("ufw", True), OtherFirewall("nftables table inet f2b", False))
+    health = assessed(facts=all_facts(m2=bare_facts(units=UNITS, other_firewalls=others)))
+    assert health.problems == ()
+    assert health.notes == (
+        "m2: iptables there refuses what it does not let in itself; inv verify asks whether that is any of ours",
+    )
+    hosts = {h["name"]: h for h in json.loads(json.dumps(health.json()))["hosts"]}
+    assert hosts["m2"]["firewalls"] == ["iptables"]
+    assert "firewalls" not in hosts["m1"]
