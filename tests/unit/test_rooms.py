@@ -104,7 +104,8 @@ def rows() -> dict[str, tuple[str, ...]]:
     def full(top: str, table: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         return {".".join(filter(None, (top, room))): tuple(f"{top}.{r}" for r in allowed) for room, allowed in table.items()}
 
-    return {**full("fabfile", MAY_IMPORT), **full(AGENTS, AGENTS_MAY_IMPORT)}
+    # beside the sh scripts: a program that is sent to a host's python3, alone
+    return {**full("fabfile", MAY_IMPORT), **full(AGENTS, AGENTS_MAY_IMPORT), "remote_agents": ()}
 
 
 ROWS = rows()

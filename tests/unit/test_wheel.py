@@ -22,7 +22,7 @@ from nexus_ops.core import resources
 from nexus_ops.core.config.inventory import parse
 from nexus_ops.core.state.artifacts import Artifact
 from nexus_ops.core.state.desired import ClusterContext, desired
-from nexus_ops.core.state.scripts import script
+from nexus_ops.core.state.scripts import python_script, script
 from nexus_ops.core.state.topology import Address
 from nexus_ops.edge.artifacts import agents_zipapp
 from nexus_ops.edge.disk.vault import Vault
@@ -40,6 +40,7 @@ binaries = {
 manifest = desired(context, cluster.hosts[0], binaries)
 assert resources.INSTALLED and str(resources.ROOT).startswith(sys.prefix)
 assert all(script(name).endswith('main "$@"\\n') for name in ("apply", "fault", "probe", "lock"))
+assert "def main(" in python_script("ask_ports")
 print(len(manifest.files), "files,", len(manifest.units), "units, agents", agents.version)
 """
 

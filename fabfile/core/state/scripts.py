@@ -22,3 +22,9 @@ def script(name: str) -> str:
         return (SCRIPTS / f"{name}.sh").read_text()
     middle = sorted(p.name for p in folder.glob("*.sh") if p.name not in (FIRST, LAST))
     return "\n".join((folder / part).read_text() for part in (FIRST, *middle, LAST))
+
+
+@cache
+def python_script(name: str) -> str:
+    """A program that is sent to a host's python3 on stdin."""
+    return (SCRIPTS / f"{name}.py").read_text()

@@ -16,6 +16,7 @@ from ..disk.vault import Vault
 from ..ssh.connection import Remote
 from ..ssh.fleet import Fleet
 from .client import Consul
+from .reach import hosts_reach_each_other
 
 _PATIENCE = 15.0  # seconds for a service to appear, or to disappear
 _ERROR_LINES = r"\[ERR\]|\[ERROR\]|\[FATAL\]|\"level\":\"(error|fatal|panic)\"|^panic:"
@@ -42,6 +43,7 @@ def verify(fleet: Fleet, health: Health) -> Iterator[Check]:
     managers = [r for r in reachable if r.host.has("manager")]
     lost = [h.host.name for h in health.hosts if not h.reachable and h.host.has("manager")]
     yield _check("the API answers on every manager", lambda: _api_answers(managers, lost))
+    yield _check("the hosts reach each other's ports", lambda: _ports_answer(fleet, health))
     yield _check("no errors in the units' logs since the deploy", lambda: _logs_clean(fleet, health))
     yield _check("the certificates are good for a while", lambda: _certificates_valid(health))
     workers = [r for r in reachable if r.host.has("worker")] or managers
@@ -89,6 +91,13 @@ def _api_answers(managers: Sequence[Remote], lost: Sequence[str]) -> tuple[bool,
     for remote in managers:
         Consul(remote).agent.self()
     return not lost, _unreachable(lost) or ", ".join(r.host.name for r in managers)
+
+
+def _ports_answer(fleet: Fleet, health: Health) -> tuple[bool, str]:
+    """Consul's checks are local, so that all of them pass behind a firewall that lets nobody in."""
+    passed, detail = hosts_reach_each_other({h.host.name: fleet[h.host.name] for h in health.hosts if h.reachable}, health)
+    lost = _unreachable([h.host.name for h in health.hosts if not h.reachable])
+    return passed and not lost, "; ".join([*([lost] if lost else []), *([] if passed and lost else [detail])])
 
 
 def _unreachable(lost: Sequence[str]) -> str:

@@ -54,7 +54,7 @@ def checks(*reachable: str) -> dict[str, Check]:
 def test_when_no_host_answers_nothing_passes() -> None:
     """With no host reached, each check is a FAIL with a reason, and none breaks off the others."""
     found = checks()
-    assert len(found) == 9
+    assert len(found) == 10
     assert [check.name for check in found.values() if check.passed or not check.detail] == []
     assert found[API].detail == "m1, m2 could not be reached"
     assert found[LOGS].detail == "m1, m2, w1 could not be reached"
