@@ -6,11 +6,11 @@ The kernel asks every chain that is hooked to `input`. What one of them lets in,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .facts import OtherFirewall
+from .facts import Facts, OtherFirewall
 
 FIREWALLD = "firewalld.service"
 UFW = "ufw"
@@ -63,6 +63,14 @@ def other_firewalls(lines: Iterable[str], ufw: bool, firewalld: bool) -> tuple[O
 def strict_firewalls(firewalls: Iterable[OtherFirewall] | None) -> tuple[str, ...]:
     """The names of those that refuse all that they do not let in. Not ufw, where our own rules are ufw's."""
     return tuple(f.name for f in firewalls or () if f.closed and f.name != UFW)
+
+
+def warnings(facts: Mapping[str, Facts], changing: Iterable[str]) -> Iterator[str]:
+    """A line for each host to be changed where other rules may refuse what ours are to let in."""
+    for name in changing:
+        if strict := strict_firewalls(facts[name].other_firewalls):
+            yield (f"{name}: {' and '.join(strict)} there refuses what it does not let in itself, whatever our firewall says: "
+                   "let the cluster's ports in there, too; inv verify asks (docs/RUNBOOK.md, Another firewall on a host)")  # fmt: skip
 
 
 def _name(family: str, table: str, chains: Mapping[str, _Chain]) -> str:

@@ -16,7 +16,7 @@ from ...core.judge import acl
 from ...core.model.cluster import Arch, Binary, Cluster, Host
 from ...core.model.secrets import Secrets
 from ...core.model.service import Services, differences
-from ...core.state import guards, identity, security_levels
+from ...core.state import guards, identity, other_firewalls, security_levels
 from ...core.state.artifacts import Artifact, Program
 from ...core.state.consul import FULL_LEVEL
 from ...core.state.desired import ClusterContext, desired
@@ -191,6 +191,9 @@ def draft(
         node_ids=kept_node_ids(facts),
     )  # fmt: skip
     plans = _plans(context, selected, builds, facts, step)
+    if level is None:
+        for warning in other_firewalls.warnings(facts, [name for name, plan in plans.items() if not plan.empty]):
+            say(f"warning: {warning}")
     acl_stale = bool(drift) or state.acl() != acl.digest(acl.wanted(cluster, secrets))
     engines = () if step is Step.LET_IN else hosts_without_engine(offered, selected, facts)
     return Draft(cluster, facts, faults, host_addresses, plans, builds, secrets, deployed, levels, acl_stale, offered,

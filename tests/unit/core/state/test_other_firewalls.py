@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabfile.core.state.facts import OtherFirewall
-from fabfile.core.state.other_firewalls import other_firewalls
+from fabfile.core.state.other_firewalls import other_firewalls, warnings
+from tests.support.samples import bare_facts
 
 ORACLE = """\
 table ip filter {
@@ -109,6 +110,14 @@ def test_a_thousand_jumps_are_no_fault() -> None:
     """A host may print any chain of chains: what is deeper than the kernel jumps is not looked at."""
     more = "".join(f"\tchain c{n} {{\n\t\tjump c{n + 1}\n" for n in range(5000))
     assert judged(chain("jump c0", more=more)) == ()
+
+
+def test_a_deploy_warns_of_rules_that_refuse_the_rest() -> None:
+    """Only of hosts that it changes, and not of ufw, nor of a rule that refuses some packets."""
+    firewalls = (OtherFirewall("iptables", True), OtherFirewall("ufw", True), OtherFirewall("nftables table inet b", False))
+    facts = {"w1": bare_facts(other_firewalls=firewalls), "w2": bare_facts(other_firewalls=firewalls), "m1": bare_facts()}
+    (warning,) = warnings(facts, ["m1", "w1"])
+    assert warning.startswith("w1: iptables there refuses what it does not let in itself")
 
 
 @given(st.lists(st.sampled_from(["nft ", "legacy ", "nft \t", "nft \t\t", "legacy -A INPUT ", "nft table ip "])
