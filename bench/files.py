@@ -15,7 +15,8 @@ from fabfile.core.errors import NexusError
 from fabfile.core.model.cluster import Cluster
 from fabfile.core.state.artifacts import Artifact
 from fabfile.core.state.manifest import File, Folder, Manifest
-from fabfile.edge.deploy.draft import draft, observe
+from fabfile.edge.deploy.draft import draft
+from fabfile.edge.deploy.observe import observe
 from fabfile.edge.disk import services
 from fabfile.edge.ssh.fleet import Fleet
 

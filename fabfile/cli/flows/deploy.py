@@ -11,7 +11,8 @@ from ...core.errors import Several
 from ...core.model.cluster import Cluster, Host
 from ...core.model.service import Services
 from ...core.state.moves import Step
-from ...edge.deploy.draft import acl_drift, draft, observe, published_services, refuse_if_busy
+from ...edge.deploy.draft import draft
+from ...edge.deploy.observe import acl_drift, observe, published_services, refuse_if_busy
 from ...edge.ssh.fleet import Fleet
 from ..console.output import confirm, say
 from ..views.plan_view import Progress, show_plan

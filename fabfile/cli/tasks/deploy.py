@@ -71,7 +71,8 @@ def plan(
     debug: bool = False,
 ) -> None:  # fmt: skip
     """Show what deploy would change, as diffs. Exit code 0: nothing, 2: changes, 1: error."""
-    from ...edge.deploy.draft import acl_drift, draft, observe, published_services
+    from ...edge.deploy.draft import draft
+    from ...edge.deploy.observe import acl_drift, observe, published_services
     from ...edge.ssh.fleet import Fleet
     from ..views.plan_view import plan_json, show_plan
 
@@ -104,7 +105,8 @@ def deploy(
 @command()
 def rollback(c: Context, hosts: str = "all", inventory_: str = "", yes: bool = False, debug: bool = False) -> None:
     """Restore the previous generation on the hosts that have one."""
-    from ...edge.deploy.draft import observe, refuse_if_busy, rollback_draft
+    from ...edge.deploy.draft import rollback_draft
+    from ...edge.deploy.observe import observe, refuse_if_busy
     from ...edge.deploy.rollout import refuse_foreign_primary, roll_out
     from ...edge.ssh.fleet import Fleet
     from ..views.plan_view import Progress, show_plan

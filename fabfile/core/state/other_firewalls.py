@@ -69,8 +69,10 @@ def warnings(facts: Mapping[str, Facts], changing: Iterable[str]) -> Iterator[st
     """A line for each host to be changed where other rules may refuse what ours are to let in."""
     for name in changing:
         if strict := strict_firewalls(facts[name].other_firewalls):
-            yield (f"{name}: {' and '.join(strict)} there refuses what it does not let in itself, whatever our firewall says: "
-                   "let the cluster's ports in there, too; inv verify asks (docs/RUNBOOK.md, Another firewall on a host)")  # fmt: skip
+            yield (
+                f"{name}: {' and '.join(strict)} there refuses what it does not let in itself, whatever our firewall says: "
+                "let the cluster's ports in there, too; inv verify asks (docs/RUNBOOK.md, Another firewall on a host)"
+            )
 
 
 def _name(family: str, table: str, chains: Mapping[str, _Chain]) -> str:

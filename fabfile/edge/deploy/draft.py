@@ -1,4 +1,4 @@
-"""The deciding half of every change: probe the hosts, check what was found, work out each host's plan.
+"""The deciding half of every change: check what was found on the hosts, work out each host's plan.
 
 A `Draft` is everything known before the first change: `inv plan` shows it, `deploy.rollout` carries it out.
 """
@@ -6,18 +6,17 @@ A `Draft` is everything known before the first change: `inv plan` shows it, `dep
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...core.config.service_warnings import warnings
 from ...core.errors import HostError
 from ...core.judge import acl
-from ...core.model.cluster import Arch, Binary, Cluster, Host
+from ...core.model.cluster import Cluster, Host
 from ...core.model.secrets import Secrets
 from ...core.model.service import Services, differences
 from ...core.state import guards, identity, other_firewalls, security_levels
-from ...core.state.artifacts import Artifact, Program
 from ...core.state.consul import FULL_LEVEL
 from ...core.state.desired import ClusterContext, desired
 from ...core.state.facts import Facts
@@ -31,12 +30,8 @@ from ..artifacts import resolve as artifacts
 from ..disk import services
 from ..disk.state import State
 from ..disk.vault import Vault
-from ..ssh.connection import Remote
-from ..ssh.fleet import Fleet
-from . import lock
-
-Say = Callable[[str], None]
-Builds = Mapping[Program, Mapping[Arch, Artifact]]
+from .binaries import Builds, Say, resolve_binaries
+from .observe import runs_consul
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,41 +84,8 @@ class Draft:
         deployed = identity.identities(self.facts)
         return [
             h for h in self.reachable_managers()
-            if _runs_consul(self.facts[h.name]) and was_manager(deployed.get(h.name))
+            if runs_consul(self.facts[h.name]) and was_manager(deployed.get(h.name))
         ]  # fmt: skip
-
-
-def observe(
-    fleet: Fleet, needed: Collection[Host], previous: bool = False
-) -> tuple[dict[str, Facts], tuple[HostError, ...]]:
-    """Probes the whole inventory: facts by host name, and the faults of hosts that did not answer.
-
-    Raises when a needed host cannot be reached or cannot be used.
-    """
-    facts, faults = fleet.probe(previous=previous)
-    chosen = {h.name for h in needed}
-    guards.require_reachable([f for f in faults if f.host in chosen])
-    guards.check_hosts({name: fact for name, fact in facts.items() if name in chosen})
-    return facts, tuple(faults)
-
-
-def published_services(fleet: Fleet, facts: Mapping[str, Facts]) -> dict[str, Any] | None:
-    """The services that the running cluster knows of; None when no manager runs or answers."""
-    from ..consul.published_services import read_published
-
-    return read_published(_running_servers(fleet, facts))
-
-
-def acl_drift(fleet: Fleet, facts: Mapping[str, Facts]) -> tuple[str, ...]:
-    """How Consul's policies and tokens differ from those wanted; empty also where no manager can tell."""
-    from ..consul.acl_drift import drift
-
-    return drift(_running_servers(fleet, facts), fleet.cluster, Vault(fleet.cluster.state).load())
-
-
-def _running_servers(fleet: Fleet, facts: Mapping[str, Facts]) -> list[Remote]:
-    managers = [h for h in fleet.cluster.having("manager") if h.name in facts and _runs_consul(facts[h.name])]
-    return fleet.of(managers)
 
 
 def new_managers(draft: Draft) -> set[str]:
@@ -135,18 +97,6 @@ def new_managers(draft: Draft) -> set[str]:
 def was_manager(deployed: identity.Identity | None) -> bool:
     """Whether a host of the role manager has been one. True where its file does not say."""
     return deployed is None or deployed.roles is None or "manager" in deployed.roles
-
-
-def _runs_consul(fact: Facts) -> bool:
-    unit = fact.units.get("consul.service")
-    return unit is not None and unit.running
-
-
-def refuse_if_busy(facts: Mapping[str, Facts]) -> None:
-    """Busy when a host is locked, unless the holder is known to be dead. Expiry goes by each host's own clock."""
-    for fact in facts.values():
-        if fact.lock and fact.lock.expires > fact.now and not lock.is_dead(fact.lock):
-            raise lock.busy(fact.lock)
 
 
 def draft(
@@ -260,24 +210,6 @@ def _with_security_hint(fault: HostError) -> HostError:
         fault.host, fault.message.partition(": ")[2],
         "security is turned on for all hosts together: bring this one back, or take it out of hosts.yml",
     )  # fmt: skip
-
-
-def resolve_binaries(
-    cluster: Cluster, selected: Collection[Host], facts: Mapping[str, Facts], state: State, say: Say
-) -> Builds:
-    """Each program in one version for all architectures among the hosts. A cluster keeps the version it got first."""
-    versions = state.versions()
-    cache = artifacts.cache_dir(os.environ)
-    wanted: dict[Program, Binary] = {"consul": cluster.consul}
-    if any(h.has("loadbalancer") for h in selected):
-        wanted["caddy"] = cluster.caddy
-    builds: dict[Program, Mapping[Arch, Artifact]] = {}
-    for program, binary in wanted.items():
-        arches = sorted({a for h in selected if (a := facts[h.name].arch)})
-        builds[program] = artifacts.resolve(program, binary, arches, cache, versions.get(program), say)
-        versions[program] = next(iter(builds[program].values())).version_text
-    state.keep_versions(versions)
-    return builds
 
 
 def rollback_draft(
