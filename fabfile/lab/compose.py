@@ -11,6 +11,7 @@ import yaml
 PROJECT = "nexus-lab"
 # From 198.18.0.0/15, which is reserved for tests (RFC 2544): it shadows no real network
 SUBNET = "198.18.7.0/24"
+SPARE = "spare"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ NODES = (
     Node("w1", "127.0.7.4", "198.18.7.14"),
     Node("w2", "127.0.7.5", "198.18.7.15", users=("ops",)),
     Node("lb1", "127.0.7.6", "198.18.7.16", publish=(80, 443)),
-    Node("spare", "127.0.7.7", "198.18.7.17", trusted=False),
+    Node(SPARE, "127.0.7.7", "198.18.7.17", trusted=False),
 )
 
 
@@ -51,15 +52,34 @@ def compose_file(root: Path) -> Path:
     return root / "compose.yml"
 
 
-def render(image: str) -> str:
-    """The Compose file: every node of `image`, on one network, each SSH port on its own loopback address."""
+def render(image: str, spare: str = "") -> str:
+    """The Compose file: every node of `image`, on one network, each SSH port on its own loopback address.
+
+    spare: the spare's image, if it has another one
+    """
+    images = {node.name: image for node in NODES} | ({SPARE: spare} if spare else {})
     document = {
         "name": PROJECT,
-        "services": {node.name: _service(node, image) for node in NODES},
+        "services": {node.name: _service(node, images[node.name]) for node in NODES},
         "networks": {"nodes": {"ipam": {"config": [{"subnet": SUBNET}]}}},
-        "volumes": {f"{node.name}-docker": {} for node in NODES},
+        "volumes": {_docker_volume(node, images[node.name]): {} for node in NODES},
     }
     return yaml.safe_dump(document, sort_keys=False)
+
+
+def images(text: str) -> dict[str, str]:
+    """Node -> its image in a Compose file that `render` made; none in a damaged one."""
+    try:
+        services = yaml.safe_load(text)["services"]
+        return {str(name): str(service["image"]) for name, service in services.items()}
+    except (yaml.YAMLError, AttributeError, LookupError, TypeError):
+        return {}
+
+
+def _docker_volume(node: Node, image: str) -> str:
+    """One for each release: an older Docker cannot use what a newer one has written."""
+    release, dash, _ = image.rpartition(":")[2].partition("-")
+    return f"{node.name}-docker{dash}{release if dash else ''}"
 
 
 def _service(node: Node, image: str) -> dict[str, Any]:
@@ -81,7 +101,7 @@ def _service(node: Node, image: str) -> dict[str, Any]:
         "stop_grace_period": "5s",
         "restart": "no",
         # Docker inside the node cannot stack its overlay on the node's overlay
-        "volumes": [f"{node.name}-docker:/var/lib/docker"],
+        "volumes": [f"{_docker_volume(node, image)}:/var/lib/docker"],
         "ports": [f"{node.ssh}:{port}:{port}" for port in (22, *node.publish)],
         "networks": {"nodes": {"ipv4_address": node.cluster}},
     }

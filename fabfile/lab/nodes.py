@@ -21,6 +21,7 @@ from .compose import NODES, PROJECT, Node
 from .debian_packages import Say
 from .engine import Engine
 from .home import home
+from .releases import Releases
 
 STATE = home() / ".nexus" / "lab-nodes"
 _SETTLE = Path(__file__).parent / "node" / "settle.sh"
@@ -38,17 +39,20 @@ class NodeStatus:
     cluster: str
 
 
-def up(say: Say, root: Path = STATE) -> tuple[NodeStatus, ...]:
+def up(say: Say, root: Path = STATE, wanted: Releases | None = None) -> tuple[NodeStatus, ...]:
     """Brings every node up, in the state that hosts.yml expects. A complete lab does not change.
 
     Installs and starts what is missing, repairs stopped or removed nodes, and returns when all answer by SSH.
+    wanted: which Debian they run; None: as they are. A node of another release is replaced, with all that is on it.
     """
     with _exclusive(root, say):
         docker = engine.ensure(root, say)
         plugin.ensure(docker, root, say)
-        wanted = image.ensure(docker, root, say)
+        wanted = wanted or releases_there(root) or Releases()
+        node = image.ensure(docker, root, say, wanted.nodes)
+        spare = node if wanted.spare == wanted.nodes else image.ensure(docker, root, say, wanted.spare)
         states = _states(docker)
-        keys.write(compose.compose_file(root), compose.render(wanted))
+        keys.write(compose.compose_file(root), compose.render(node, spare))
         _start(docker, root, states, say)
         settled = _settle(docker, keys.ensure_key(root), say)
         # the host keys come from `docker exec`, not from the network: nobody can forge them
@@ -74,6 +78,15 @@ def status(root: Path = STATE) -> tuple[NodeStatus, ...]:
     """The status of each node, in the lab's order. Starts nothing."""
     docker = engine.find(root)
     return _report(_states(docker) if docker else {})
+
+
+def releases_there(root: Path = STATE) -> Releases | None:
+    """Which Debian the nodes run, by the lab's Compose file. None: there is no lab."""
+    try:
+        images = compose.images(compose.compose_file(root).read_text())
+        return Releases(image.release_of(images["m1"]), image.release_of(images[compose.SPARE]))
+    except (OSError, UnicodeError, KeyError):
+        return None
 
 
 def compose_command(root: Path = STATE) -> list[str]:

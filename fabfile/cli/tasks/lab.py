@@ -8,28 +8,40 @@ import sys
 
 from invoke.context import Context
 
-from ...core.errors import NexusError
+from ...core.errors import NexusError, Refused
 from ..console.command import command
-from ..console.output import print_json, show_errors, table
+from ..console.output import confirm, print_json, show_errors, table
 
 
 def _say(text: str) -> None:
     print(f"lab: {text}", file=sys.stderr, flush=True)
 
 
-@command()
-def up(c: Context, debug: bool = False) -> None:
+@command(help={"debian": "the Debian of all nodes: 12 or 13 (default: as they are; a new lab has this machine's own system)",
+               "spare_debian": "the spare's alone; what is on it goes"})  # fmt: skip
+def up(c: Context, debian: str = "", spare_debian: str = "", yes: bool = False, debug: bool = False) -> None:
     """Start the lab, or repair it; changes nothing in a complete lab."""
-    from ...lab import nodes
+    from ...lab import debian_packages, nodes, releases
     from ...lab import service_image as images
 
-    nodes.up(_say)
+    releases.check("--debian", debian)
+    releases.check("--spare-debian", spare_debian)
+    there = nodes.releases_there()
+    own = releases.own_number(debian_packages.os_release())
+    wanted = releases.choose(debian, spare_debian, there, own)
+    if there and there.nodes != wanted.nodes:
+        raise Refused(f"the lab's nodes run {releases.words(there.nodes)}, and a cluster may be on them",
+                      f"inv lab.down takes them away; then: inv lab.up --debian {debian}")  # fmt: skip
+    if there and there.spare != wanted.spare:
+        confirm(f"Replace the spare, which runs {releases.words(there.spare)}, and all that is on it?", yes)
+    nodes.up(_say, wanted=wanted)
     try:
         images.ensure(images.workers())
     except NexusError as error:  # the hosts are there, and all but one of the shipped services can run
         show_errors(error)
         _say(f"warning: no image {images.IMAGE} on the nodes: a deploy of the shipped services.yml will miss it")
-    _say("up: m1 m2 m3 w1 w2 lb1, and spare (127.0.7.7) to grow by")
+    other = "" if wanted.spare == wanted.nodes else f", {releases.words(wanted.spare)},"
+    _say(f"up: m1 m2 m3 w1 w2 lb1, and spare (127.0.7.7){other} to grow by")
 
 
 @command()

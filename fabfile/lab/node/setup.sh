@@ -35,7 +35,7 @@ quiet_units() {
     e2scrub_reap.service fstrim.timer getty.target console-getty.service systemd-logind.service \
     systemd-udevd.service systemd-udev-trigger.service systemd-udevd-kernel.socket \
     systemd-udevd-control.socket dev-hugepages.mount sys-kernel-config.mount sys-kernel-debug.mount \
-    sys-kernel-tracing.mount proc-sys-fs-binfmt_misc.automount
+    sys-kernel-tracing.mount proc-sys-fs-binfmt_misc.automount systemd-modules-load.service
   systemctl set-default multi-user.target
 }
 

@@ -158,7 +158,7 @@ def test_debian_like_systems_are_recognized(text: str, like: bool) -> None:
 def test_image_recipe_is_one_for_both_builders() -> None:
     """Both builders install the same packages and run the same setup script."""
     command = " ".join(image.bootstrap_command("bookworm"))
-    for package in image.PACKAGES:
+    for package in (*image.PACKAGES, "?exact-name(docker-cli)"):  # from Debian 13 on docker.io comes without its client
         assert package in command
         assert package in image.dockerfile()
     for text in (command, image.dockerfile()):
