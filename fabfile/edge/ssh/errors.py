@@ -138,8 +138,10 @@ def _network(host: Host, error: BaseException, server: _Server) -> HostError | N
         return HostError(host.name, f"the name {server.name} cannot be resolved", f"check {at}")
     if "banner" in str(error) or "No existing session" in str(error):
         port = at if server.jump else f"`port:` of hosts.{host.name}"
+        # since OpenSSH 9.8 sshd says in its banner's place: Not allowed at this time
         return HostError(host.name, f"{server} accepts connections but does not speak SSH",
-                         f"is sshd on another port ({port}), or is the host hung?")  # fmt: skip
+                         f"is sshd on another port ({port}), or is the host hung? After failed logins an sshd of Debian 13 "
+                         "and the like turns your address away for a while: then wait half a minute")  # fmt: skip
     if isinstance(error, ConnectionRefusedError) or "Unable to connect to port" in str(error):
         hint = "is the host up, and sshd running there?"
         return HostError(host.name, f"{server} is closed or cannot be reached", hint)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace as Given
 
@@ -57,6 +59,26 @@ def test_a_host_that_is_closed_is_no_jump_host(tmp_path: Path, closed: int) -> N
     """Without one, it is the host."""
     with pytest.raises(HostError, match=rf"w1: 127\.0\.0\.1:{closed} is closed or cannot be reached"):
         Remote(cluster_of(tmp_path), Host("w1", "127.0.0.1", ("worker",), port=closed)).open()
+
+
+def test_an_sshd_that_turns_us_away_for_a_while_is_thought_of(tmp_path: Path) -> None:
+    """After failed logins OpenSSH 9.8 and newer sends this line in place of its banner, and closes."""
+
+    def turn_away() -> None:
+        with suppress(OSError):  # the listener is closed at the end
+            while True:
+                link, _ = listener.accept()
+                link.sendall(b"Not allowed at this time\r\n")
+                link.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=turn_away, daemon=True).start()
+        port = listener.getsockname()[1]
+        with pytest.raises(HostError) as failed:
+            Remote(cluster_of(tmp_path), Host("w1", "127.0.0.1", ("worker",), port=port)).open()
+        listener.shutdown(socket.SHUT_RDWR)
+    assert failed.value.message == f"w1: 127.0.0.1:{port} accepts connections but does not speak SSH"
+    assert "After failed logins an sshd of Debian 13 and the like turns your address away" in failed.value.hint
 
 
 def test_a_jump_host_has_the_same_timeout(tmp_path: Path) -> None:
