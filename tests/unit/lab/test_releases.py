@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Releases]:
     calls: list[Releases] = []
     monkeypatch.setattr(nodes, "up", lambda _, wanted: calls.append(wanted))
     monkeypatch.setattr(nodes, "releases_there", Releases)
+    monkeypatch.setattr("sys.stdin", io.StringIO())  # a terminal would be asked
     monkeypatch.setattr(debian_packages, "os_release", lambda: {"ID": "debian", "VERSION_ID": "12"})
     return calls
 
