@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from fabfile.drills.course.load import Load, LoadTarget
+from fabfile.drills.course.load_connections import context_for, fetch
 from fabfile.lab import service_image as images
 from fabfile.lab.compose import NODES
 
@@ -149,6 +151,13 @@ h.ThreadingHTTPServer(("", int(os.environ["PORT"])), C).serve_forever()
 """
 
 
+def _answers(target: LoadTarget) -> bool:
+    try:
+        return fetch(target, context_for(target))[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
 def test_a_check_asks_as_users_do(services_lab: Lab) -> None:
     """A program that refuses foreign Hosts and plain HTTP becomes healthy. Another domain replaces no instance; one that the
     program refuses shows with its answer."""
@@ -171,6 +180,7 @@ def test_a_check_asks_as_users_do(services_lab: Lab) -> None:
         assert deploy("a.lab.test") == 0
         ours = pids()
         assert deploy("b.lab.test") == 0
+        eventually(lambda: _answers(LoadTarget("127.0.7.6", "b.lab.test")), 20)
         with Load(LoadTarget("127.0.7.6", "b.lab.test"), rate=10) as load:
             eventually(lambda: len(hosts_of(services_lab, "picky")) == 2, 10)
         assert (pids(), load.failed()) == (ours, [])
@@ -189,8 +199,8 @@ def test_a_container_reaches_the_services_of_its_own_host(services_lab: Lab) -> 
         for host in hosts_of(services_lab, "hello"):
             ask = (
                 "docker run --rm --name theirs-curl -d nexus-lab/boxed:1 /bin/busybox sleep 60 >/dev/null && "
-                "docker exec theirs-curl /bin/busybox wget -q -T 3 -O - http://{}:{}/health; code=$?; "
-                "docker rm -f theirs-curl >/dev/null; exit $code"
+                "nsenter -n -t $(docker inspect -f '{{{{.State.Pid}}}}' theirs-curl) "
+                "curl -s -m 3 http://{}:{}/health; code=$?; docker rm -f theirs-curl >/dev/null; exit $code"
             )
             for other in (host, "w1", "w2"):
                 assert "hello from" in services_lab.run(host, ask.format(addresses[other], 8080))

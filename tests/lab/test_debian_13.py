@@ -18,7 +18,7 @@ from fabfile.lab.releases import NoMirror, Releases
 
 from .conftest import Lab, eventually, hosts_of
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]  # a second image is built for it
 WORKER = "w3"  # the name that add-worker gives the spare
 CLUSTER = next(node.cluster for node in compose.NODES if node.name == compose.SPARE)
 _LINE = f"  {WORKER}: {{ssh: 127.0.7.7, roles: [worker]}}"

@@ -52,7 +52,7 @@ def test_ctrl_c_ends_quickly_and_gives_the_lock_back(
     running = changed.start_inv("deploy", "--yes")
     time.sleep(1.2)
     os.killpg(running.pid, signal.SIGINT)
-    assert running.wait(timeout=30) in (130, 1, 0)
+    assert running.wait(timeout=30) in (130, 1, 0, -signal.SIGINT)  # the last: Python was only starting
     assert "verified" in changed.deploy() + "verified"
     assert changed.inv("plan").returncode == 0
 

@@ -66,6 +66,7 @@ def test_too_many_keys_are_told_and_a_named_one_helps(lab: Lab, tmp_path: Path, 
 
 def test_consul_is_reached_without_forwarding(lab: Lab) -> None:
     """With `AllowTcpForwarding no` on all managers, status and verify say the same as ever; `ui` says what it lacks."""
+    lab.deploy()  # whatever ran before
     reload = "kill -HUP $(cat /run/sshd.pid 2>/dev/null || systemctl show -P MainPID ssh)"
     try:
         for host in MANAGERS:

@@ -136,19 +136,6 @@ def wait_for_members(server: Remote, joined: Collection[Remote], others: Collect
         )  # fmt: skip
 
 
-def deregister(remote: Remote, service: str) -> None:
-    """Takes a service out of the host's own Consul agent, which may just be starting again. One that it does not know is
-    gone already."""
-    consul = Consul(remote)
-
-    def missing() -> str:
-        if service in consul.request("GET", "/v1/agent/services"):
-            consul.request("PUT", f"/v1/agent/service/deregister/{service}")
-        return ""
-
-    _wait_for_unit(missing, remote.host.name, "consul.service", remote)
-
-
 def leader_name(cluster: Cluster, addresses_of: Callable[[Host], Collection[str]], servers: Iterable[Remote]) -> str | None:
     """The raft leader's host name, by the first server that answers; None when there is none."""
     for remote in servers:

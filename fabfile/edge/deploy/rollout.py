@@ -25,6 +25,7 @@ from . import container_engine, firewall_undo, gate, lock
 from .apply import apply_plan, upload_size
 from .draft import Draft
 from .progress import ProgressListener
+from .retire import retire_orchestrators
 from .wave_gates import WaveGates
 
 PRIMARY_KEY = "nexus/primary"
@@ -66,6 +67,7 @@ def roll_out(fleet: Fleet, draft: Draft, what: str, progress: ProgressListener) 
             container_engine.install([fleet[name] for name in draft.engines], progress)
         acl_sync = AclSync(fleet, draft, progress)
         gates = WaveGates(fleet, draft, quorum, acl_sync.after_wave, progress)
+        retire_orchestrators(fleet, draft, progress)
         acl_sync.before_waves()
         for wave in waves(draft.cluster, draft.plans, [h.name for h in running], leader, draft.moving):
             progress.wave(wave.title, wave.hosts)

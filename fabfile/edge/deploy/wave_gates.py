@@ -18,7 +18,6 @@ from . import gate
 from .draft import Draft, new_managers
 from .progress import ProgressListener
 
-ORCHESTRATOR = "nexus-orchestrator.service"
 _ACL_NOTICE = 2.0  # seconds for agents to notice the ACLs by themselves; a restart takes about one
 
 
@@ -70,18 +69,9 @@ class WaveGates:
             self._acls_after_wave(wave.hosts)
             if self._first_start:
                 _restart_clients_without_acls(self._fleet, servers[0], self._progress)
-        self._forget_orchestrators(wave)
         asked = servers[0] if servers else self._fleet[next(h.name for h in self._draft.cluster.hosts if h.name in self._up)]
         others = [self._fleet[n] for n in sorted(self._up) if n not in wave.hosts]
         gate.wait_for_members(asked, [self._fleet[n] for n in wave.hosts], others)
-
-    def _forget_orchestrators(self, wave: Wave) -> None:
-        """Takes the orchestrator out of the Consul agent of a host that is no manager any more: its token is gone, too, and
-        the agent would try to tell the servers of it for ever."""
-        for name in wave.hosts:
-            stopped = any(u.name == ORCHESTRATOR and u.verb is Verb.STOP for u in self._draft.plans[name].units)
-            if stopped:
-                gate.deregister(self._fleet[name], "nexus-orchestrator")
 
     def _await_servers(self, servers: list[Remote]) -> None:
         self._well |= {remote.host.name for remote in servers}
