@@ -39,10 +39,12 @@ def test_verify_names_the_host_that_refuses_and_whose_rules_they_are(services_la
     assert line.startswith("FAIL")
     assert f"{refusing} does not answer lb1 on 8080 (service hello): connection refused; iptables there refuses" in line
     assert "iptables -I INPUT -p tcp -s " in line
-    assert f"note: {refusing}: iptables there refuses" in services_lab.inv("status").stdout
+    shown = services_lab.inv("status")
+    assert f"note: {refusing}: iptables there refuses" in shown.stdout + shown.stderr
 
 
 def test_verify_passes_where_every_port_answers(services_lab: Lab) -> None:
     """Each balancer reaches the instances, each host the managers; Docker's own chains are nobody's firewall."""
     assert f"PASS  {CHECK}: " in services_lab.inv_ok("verify")
-    assert "refuses what it does not let in" not in services_lab.inv("status").stdout
+    shown = services_lab.inv("status")
+    assert "refuses what it does not let in" not in shown.stdout + shown.stderr

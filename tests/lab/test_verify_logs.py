@@ -12,6 +12,7 @@ for tree in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do  # 
   [ ! -e "$tree$group/cgroup.procs" ] || echo $$ >"$tree$group/cgroup.procs"
 done
 printf '%s\\n' "$2" | systemd-cat
+sleep 0.5  # journald looks up the unit of a line while its process lives
 """
 RELOADED = '{"level":"error","logger":"http","msg":"server shutdown","error":"context canceled"}'
 

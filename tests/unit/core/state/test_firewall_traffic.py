@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from fabfile.core.state.firewall import RULES, firewall_part, firewall_view
+from fabfile.core.state.firewall import RULES, cluster_addresses, firewall_part, firewall_view
 from tests.support.samples import ADDRESSES, CLUSTER
 
 HOST = "10.0.0.2"  # w1's own address
@@ -86,7 +86,7 @@ def connect(host: int, other: int, device: str, address: str, theirs: str) -> No
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
-    view = firewall_view(CLUSTER, CLUSTER.host("w1"), ADDRESSES.values(), (22,), False, (SERVICE,))
+    view = firewall_view(CLUSTER, CLUSTER.host("w1"), cluster_addresses(ADDRESSES.values()), (22,), False, (SERVICE,))
     (rules,) = (f.content for f in firewall_part(view).files if f.path == RULES)
     with ExitStack() as stack:
         inside = namespace(stack)
