@@ -25,8 +25,6 @@ def show(health: Health) -> None:
         table(["others' services", "passing"], [[n, f"{p} of {i}"] for n, (p, i) in sorted(status.foreign_services.items())])
     for line in (*kept_off_lines(status.services_health), *health.notes):
         say(f"note: {line}")
-    for line in health.notes:
-        say(f"note: {line}")
     for problem in health.problems:
         say(f"problem: {problem}")
     say("healthy" if not health.problems else "NOT healthy")
