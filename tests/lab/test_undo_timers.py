@@ -62,6 +62,7 @@ def fault(lab: Lab) -> Iterator[str]:
     """A broken file on the host, whose undo is far away."""
     name = f"t{secrets.token_hex(4)}"
     before = sums(lab)
+    lab.wait_active(HOST, "nexus-worker")  # the test before may have undone a fault just now
     assert verb(lab, "arm", name, "corrupt-config", "900", CONFIG) == "armed"
     assert verb(lab, "inject", name).startswith("injected")
     assert broken(lab)

@@ -11,8 +11,8 @@ group=$(systemctl show -p ControlGroup --value "$1")
 for tree in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do  # of cgroup v2, of v1, of both together
   [ ! -e "$tree$group/cgroup.procs" ] || echo $$ >"$tree$group/cgroup.procs"
 done
-printf '%s\\n' "$2" | systemd-cat
-sleep 0.5  # journald looks up the unit of a line while its process lives
+# journald looks up the unit of a line while its process lives
+systemd-cat sh -c 'printf "%s\\n" "$1"; sleep 0.5' sh "$2"
 """
 RELOADED = '{"level":"error","logger":"http","msg":"server shutdown","error":"context canceled"}'
 
