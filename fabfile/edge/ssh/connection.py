@@ -145,10 +145,15 @@ class Remote:
 
     def _channel(self, open_channel: Callable[[Transport], Channel]) -> Channel:
         """A new channel; over a new connection where the old one turns out to be lost. Nothing has been asked yet."""
+        from paramiko import ChannelException
+
         transport = self.transport
         try:
             return open_channel(transport)
+        except ChannelException:  # an answer
+            raise
         except Exception:
+            transport.join(0.5)  # one that is lost shows it first, and ends a moment later
             if transport.is_active():
                 raise
         return open_channel(self.transport)
