@@ -139,7 +139,7 @@ def test_a_tunnel_distinguishes_a_closed_port_from_a_lost_connection(error: Exce
 
     cluster = given_cluster(m1="manager")
     remote = Remote(cluster, cluster.host("m1"))
-    remote._connection = Given(transport=Given(open_channel=refuse, is_active=lambda: True))
+    remote._connection = Given(transport=Given(open_channel=refuse, is_active=lambda: True, join=lambda _: None))
     with pytest.raises(HostError) as failed:
         remote.tunnel(8500)
     assert failed.value.message == message
