@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import Refused
-from ..model.cluster import Cluster
+from ..model.cluster import Cluster, Role
 from .facts import Facts
 from .manifest import Manifest
 
@@ -27,6 +27,10 @@ class Identity:
     security: int = 0
     secrets: int = 0
     roles: tuple[str, ...] | None = None
+
+    def had(self, role: Role) -> bool:
+        """Whether the role was deployed. True where the file does not say."""
+        return self.roles is None or role in self.roles
 
 
 def identities(facts: Mapping[str, Facts]) -> dict[str, Identity]:

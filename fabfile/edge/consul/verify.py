@@ -73,17 +73,15 @@ def _units_active(health: Health) -> Check:
 
 def _nothing_drifted(health: Health) -> Check:
     drifted = [f"{h.host.name}: {line}" for h in health.hosts for line in h.drift]
-    lost = _unreachable([h.host.name for h in health.hosts if not h.reachable])
-    detail = ", ".join([*drifted, *([lost] if lost else [])])
+    detail = ", ".join([*drifted, *_not_asked(health)])
     return Check("firewalls and units are in force as deployed", not detail, detail or f"on {len(health.hosts)} hosts")
 
 
 def _agents_hear(health: Health) -> Check:
     deaf = [f"{h.host.name}: {unit} {words}" for h in health.hosts for unit, words in h.deaf.items()]
     lost = [f"Consul's ACLs: {line}" for line in health.consul.acls]
-    unreachable = _unreachable([h.host.name for h in health.hosts if not h.reachable])
     mute = [f"{name}: Consul cannot write its own entry" for name in sorted(health.consul.reserved)]
-    faults = [*deaf, *mute, *lost, *([unreachable] if unreachable else [])]
+    faults = [*deaf, *mute, *lost, *_not_asked(health)]
     return Check("the agents read and write Consul", not faults, "; ".join(faults) or "with the tokens that they have")
 
 
@@ -96,8 +94,14 @@ def _api_answers(managers: Sequence[Remote], lost: Sequence[str]) -> tuple[bool,
 def _ports_answer(fleet: Fleet, health: Health) -> tuple[bool, str]:
     """Consul's checks are local, so that all of them pass behind a firewall that lets nobody in."""
     passed, detail = hosts_reach_each_other({h.host.name: fleet[h.host.name] for h in health.hosts if h.reachable}, health)
-    lost = _unreachable([h.host.name for h in health.hosts if not h.reachable])
-    return passed and not lost, "; ".join([*([lost] if lost else []), *([] if passed and lost else [detail])])
+    lost = _not_asked(health)
+    return passed and not lost, "; ".join([*lost, *([] if passed and lost else [detail])])
+
+
+def _not_asked(health: Health) -> list[str]:
+    """Why some hosts of the cluster could not be checked, in one sentence; empty when all could."""
+    lost = [h.host.name for h in health.hosts if not h.reachable]
+    return [_unreachable(lost)] if lost else []
 
 
 def _unreachable(lost: Sequence[str]) -> str:
@@ -118,8 +122,8 @@ def _logs_clean(fleet: Fleet, health: Health) -> tuple[bool, str]:
         known += harmless
     if bad:
         return False, summary(bad, known)
-    lost = [h.host.name for h in health.hosts if not h.reachable]
-    return not lost, _unreachable(lost) or summary(bad, known)
+    lost = _not_asked(health)
+    return not lost, "".join(lost) or summary(bad, known)
 
 
 def _late(remote: Remote, units: Iterable[str], age: float | None, lines: Sequence[LogLine]) -> Sequence[LogLine]:

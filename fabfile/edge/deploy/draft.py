@@ -84,19 +84,16 @@ class Draft:
         deployed = identity.identities(self.facts)
         return [
             h for h in self.reachable_managers()
-            if runs_consul(self.facts[h.name]) and was_manager(deployed.get(h.name))
+            if runs_consul(self.facts[h.name]) and (h.name not in deployed or deployed[h.name].had("manager"))
         ]  # fmt: skip
 
-
-def new_managers(draft: Draft) -> set[str]:
-    """Hosts that are to become managers."""
-    deployed = identity.identities(draft.facts)
-    return {h.name for h in draft.reachable_managers() if h.name not in deployed or not was_manager(deployed[h.name])}
-
-
-def was_manager(deployed: identity.Identity | None) -> bool:
-    """Whether a host of the role manager has been one. True where its file does not say."""
-    return deployed is None or deployed.roles is None or "manager" in deployed.roles
+    def stopped_managers(self) -> list[Host]:
+        """Managers that were deployed, and whose Consul does not run. A host that is to become one is not among them."""
+        deployed = identity.identities(self.facts)
+        return [
+            h for h in self.reachable_managers()
+            if not runs_consul(self.facts[h.name]) and h.name in deployed and deployed[h.name].had("manager")
+        ]  # fmt: skip
 
 
 def draft(

@@ -78,7 +78,7 @@ def roll_out(fleet: Fleet, draft: Draft, what: str, progress: ProgressListener) 
         _verify(fleet, draft)
         if draft.service_changes:
             progress.step("services", ", ".join(draft.service_changes))
-            running = draft.running_managers()  # those first: SSH may reach a host whose Consul does not answer
+            # the running ones first: SSH may reach a host whose Consul does not answer
             publish(fleet.of(sorted(draft.reachable_managers(), key=lambda h: h not in running)), draft.services)
 
 

@@ -15,7 +15,7 @@ from ..ssh.connection import Remote
 from ..ssh.fanout import for_each_host
 from ..ssh.fleet import Fleet
 from . import gate
-from .draft import Draft, new_managers
+from .draft import Draft
 from .progress import ProgressListener
 
 _ACL_NOTICE = 2.0  # seconds for agents to notice the ACLs by themselves; a restart takes about one
@@ -34,11 +34,11 @@ class WaveGates:
     ) -> None:  # fmt: skip
         self._fleet, self._draft, self._quorum, self._progress = fleet, draft, quorum, progress
         self._acls_after_wave = acls_after_wave
-        self._first_start = not draft.running_managers()
         self._up = {h.name for h in draft.running_managers()}  # managers that should run
+        self._first_start = not self._up
         ill = dict(quorum.others) if quorum else {}
         # one that has just died is well for autopilot for some seconds more
-        stopped = {h.name for h in draft.reachable_managers()} - self._up - new_managers(draft) - {*draft.changing}
+        stopped = {h.name for h in draft.stopped_managers()} - {*draft.changing}
         ill |= dict.fromkeys(stopped, "does not run")
         self._well = set(quorum.well if quorum else ()) - ill.keys()  # servers that must be well after each wave
         if not self._first_start:
@@ -48,10 +48,12 @@ class WaveGates:
     def before(self, wave: Wave) -> None:
         """Says where a manager's restart leaves the cluster without a leader for a moment."""
         quorum = self._quorum
-        for name in wave.hosts if quorum else ():
+        if quorum is None or not quorum.others:
+            return
+        ill = ", ".join(sorted(quorum.others))
+        for name in wave.hosts:
             restarts = any(u.name == "consul.service" and u.verb is Verb.RESTART for u in self._draft.plans[name].units)
-            if quorum and restarts and quorum.others and not quorum.survives_without(name):
-                ill = ", ".join(sorted(quorum.others))
+            if restarts and not quorum.survives_without(name):
                 self._progress.step(name, f"Consul has no leader while this one restarts, for {ill} is ill; services go on")
 
     def after(self, wave: Wave) -> None:

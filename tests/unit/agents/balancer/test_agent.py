@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from remote_agents.nexus_agents.balancer import agent as balancer
 from tests.support.fake_caddy import BOTH, World
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    found = World(tmp_path)
-    monkeypatch.setattr(balancer, "now", lambda: found.time)
-    yield found
-    found.close()
 
 
 def test_a_configuration_is_loaded_once(world: World) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from remote_agents.nexus_agents.balancer import agent as balancer
 from remote_agents.nexus_agents.balancer.caddy_admin import Caddy
 from remote_agents.nexus_agents.balancer.connection_drain import DRAIN_TIME, MARKER, ConnectionDrain
 from remote_agents.nexus_agents.balancer.publisher import Publisher
@@ -64,14 +62,6 @@ def test_streams_outlive_a_reload_where_caddy_can() -> None:
     proxies = handlers(https_routes(config_of(route(), stream_close_delay="300s")), "reverse_proxy")
     assert {p["stream_close_delay"] for p in proxies} == {"300s"}
     assert "stream_close_delay" not in str(config_of(route()))
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    found = World(tmp_path)
-    monkeypatch.setattr(balancer, "now", lambda: found.time)
-    yield found
-    found.close()
 
 
 def test_the_balancer_drains_for_each_change_but_not_for_an_empty_caddy(

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remote_agents.nexus_agents.balancer import agent as balancer
 from remote_agents.nexus_agents.balancer import upstreams as instances
 from remote_agents.nexus_agents.balancer.faulty_services import faulty_services
 from tests.support.caddy_reader import route
 from tests.support.fake_caddy import BAD, BOTH, World, entry
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    found = World(tmp_path)
-    monkeypatch.setattr(balancer, "now", lambda: found.time)
-    yield found
-    found.close()
 
 
 def test_only_the_refused_service_is_left_out(world: World, capsys: pytest.CaptureFixture[str]) -> None:
