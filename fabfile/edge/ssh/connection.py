@@ -17,7 +17,7 @@ from ...core.errors import HostError
 from ...core.model.cluster import Cluster, Host
 from .connect import TIMEOUT, close_all, hops, new_connection, open_hop
 from .errors import explain
-from .exec_channel import Limit, Result, command_fault, one_line, run_command
+from .exec_channel import Limit, Result, command_fault, has_ended, one_line, run_command
 from .http_channel import Http
 from .login_turns import turn_at
 from .relay import no_answer, open_relay
@@ -153,8 +153,7 @@ class Remote:
         except ChannelException:  # an answer
             raise
         except Exception:
-            transport.join(0.5)  # one that is lost shows it first, and ends a moment later
-            if transport.is_active():
+            if not has_ended(transport, within=0.5):
                 raise
         return open_channel(self.transport)
 

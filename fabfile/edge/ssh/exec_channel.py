@@ -14,7 +14,7 @@ from ...core.errors import HostError
 from ...core.model.cluster import Host
 
 if TYPE_CHECKING:  # paramiko costs 80 ms, which bad input need not wait for
-    from paramiko import Channel
+    from paramiko import Channel, Transport
 
 _CHUNK = 1 << 17
 _LONGEST_LINE = 1 << 18  # bytes
@@ -95,9 +95,9 @@ def run_command(
         if drain.is_alive() or not channel.status_event.wait(out.wait):
             raise TimeoutError("the command ended its output, and not itself")
         code = channel.recv_exit_status()
-        return Result(code, bytes(out.kept), err.text, code == -1 and _is_lost(channel))
+        return Result(code, bytes(out.kept), err.text, code == -1 and has_ended(channel.get_transport()))
     except (EOFError, SSHException):
-        if not _is_lost(channel):
+        if not has_ended(channel.get_transport()):
             raise
         return Result(-1, bytes(out.kept), "the connection was lost", lost=True)
     finally:
@@ -174,9 +174,9 @@ class _Tail:
         return self._kept.decode("utf-8", "replace")
 
 
-def _is_lost(channel: Channel) -> bool:
-    transport = channel.get_transport()
-    transport.join(0.2)  # a connection that is lost closes its channels first; a moment later its thread ends
+def has_ended(transport: Transport, within: float = 0.2) -> bool:
+    """Whether the connection is lost. One that is closes its channels first; its thread ends a moment (seconds) later."""
+    transport.join(within)
     return not transport.is_active()
 
 
